@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * blk_bpf: BPF-programmable block devices, the kernel ABI.
+ *
+ * What a program sees (struct blk_bpf_ctx and the return codes) is the same on
+ * every target; the ioctls below belong to the control device /dev/blk_bpf.
+ *
+ * Rules of this file: sizes and positions are in bytes; every struct that
+ * crosses the border begins with its own size, so that it can grow at its end;
+ * unknown flags, reserved fields that are not zero, and non-zero bytes beyond
+ * what the kernel knows are refused.
+ */
+#ifndef _UAPI_LINUX_BLK_BPF_H
+#define _UAPI_LINUX_BLK_BPF_H
+
+#ifndef __bpf__
+#include <linux/types.h>
+#include <linux/ioctl.h>
+#endif
+
+/*
+ * The program contract
+ */
+
+#define BLK_BPF_NR_ARGS		4
+#define BLK_BPF_NR_STATE	4
+#define BLK_BPF_NR_HINTS	4
+#define BLK_BPF_NAME_LEN	16
+
+#define BLK_BPF_UNIT_DEFAULT	4096U
+/* The verifier follows a packet pointer for 65,535 bytes. */
+#define BLK_BPF_UNIT_MAX	32768U
+#define BLK_BPF_OVERLAP_MAX	4096U
+/* An attached program's unit is a power of two of at least this. */
+#define BLK_BPF_UNIT_MIN_ATTACH	512U
+/* The most matches that one call may emit; more is an error of the program. */
+#define BLK_BPF_EMIT_MAX	65536U
+
+/**
+ * enum blk_bpf_ret - what a filter returns
+ * @BLK_BPF_SKIP:  nothing to add to what was emitted
+ * @BLK_BPF_MATCH: the whole unit is a match
+ * @BLK_BPF_STOP:  as SKIP, and do not call again: the scan ends after this
+ *		   unit; on live I/O the rest of this bio is left alone
+ *
+ * Or a negative errno. It ends a scan with that error. On live I/O it fails
+ * the bio if the program was attached with BLK_BPF_ATTACH_MAY_FAIL and the
+ * errno is one of BLK_BPF_FAIL_*; else it is refused and counted. Any other
+ * value is refused: it ends a scan, and ejects an attached program.
+ */
+enum blk_bpf_ret {
+	BLK_BPF_SKIP	= 0,
+	BLK_BPF_MATCH	= 1,
+	BLK_BPF_STOP	= 2,
+};
+
+/*
+ * The errors that a program may give a bio: those that have no private meaning
+ * between layers of the block stack (-ENODATA, -EILSEQ, -EREMOTEIO).
+ */
+#define BLK_BPF_FAIL_MEDIUM	(-61)
+#define BLK_BPF_FAIL_PROTECTION	(-84)
+#define BLK_BPF_FAIL_TARGET	(-121)
+
+/* enum blk_bpf_op - what the bio does; a scan always reads */
+enum blk_bpf_op {
+	BLK_BPF_OP_READ		= 0,
+	BLK_BPF_OP_WRITE	= 1,
+	BLK_BPF_OP_FLUSH	= 2,
+	BLK_BPF_OP_DISCARD	= 3,
+	BLK_BPF_OP_WRITE_ZEROES	= 4,
+	BLK_BPF_OP_ZONE		= 5,
+	BLK_BPF_OP_OTHER	= 6,
+};
+
+/* blk_bpf_ctx.flags */
+/* @len is less than @unit: the last piece of a range, or a cut one of a bio. */
+#define BLK_BPF_F_SHORT		(1U << 0)
+/* Fewer bytes than the program's overlap follow the unit. */
+#define BLK_BPF_F_EDGE		(1U << 1)
+/* Called for a live bio, not for a scan. */
+#define BLK_BPF_F_LIVE		(1U << 2)
+/* No data comes with this call: data == data_end. */
+#define BLK_BPF_F_NODATA	(1U << 3)
+
+/**
+ * struct blk_bpf_ctx - what a program is told about the unit it is called for
+ * @size:  bytes of this struct that are valid
+ * @op:    enum blk_bpf_op
+ * @pos:   position of the unit's first byte on the device (bytes)
+ * @len:   bytes that this call is responsible for; data_end - data may be more,
+ *	   by up to the program's overlap
+ * @unit:  the unit that was asked for; @len is less only with BLK_BPF_F_SHORT
+ * @flags: BLK_BPF_F_*
+ * @pad:   zero
+ * @args:  the arguments given with the scan or the attachment
+ * @state: four words that the program may write; zero when a call begins
+ * @hints: what a device says about the unit; zero where it says nothing
+ *
+ * Read-only but for @state. It grows at its end only.
+ */
+struct blk_bpf_ctx {
+	__u32 size;
+	__u32 op;
+	__u64 pos;
+	__u32 len;
+	__u32 unit;
+	__u32 flags;
+	__u32 pad;
+	__u64 args[BLK_BPF_NR_ARGS];
+	__u64 state[BLK_BPF_NR_STATE];
+	__u64 hints[BLK_BPF_NR_HINTS];
+};
+
+/**
+ * struct blk_bpf_match - a range of the device that a program chose
+ * @pos:   first byte (bytes from the start of the scanned device)
+ * @len:   length in bytes, at least 1
+ * @dev:   which of the scanned devices: 0 with one
+ */
+struct blk_bpf_match {
+	__u64 pos;
+	__u32 len;
+	__u32 dev;
+};
+
+#ifndef __bpf__
+
+/*
+ * The control device
+ */
+
+#define BLK_BPF_DEVICE		"/dev/blk_bpf"
+#define BLK_BPF_ABI_VERSION	1U
+/* Long enough for every sentence; a shorter buffer gets a shortened one. */
+#define BLK_BPF_MSG_MAX		512U
+
+/**
+ * struct blk_bpf_hdr - the beginning of every ioctl's argument
+ * @size:    sizeof the whole struct, as the caller was compiled with it
+ * @flags:   the ioctl's flags
+ * @msg:     buffer that receives a NUL-terminated sentence when the ioctl is
+ *	     refused (a user pointer), or 0
+ * @msg_len: size of that buffer in bytes
+ * @pad:     zero
+ */
+struct blk_bpf_hdr {
+	__u32 size;
+	__u32 flags;
+	__u64 msg;
+	__u32 msg_len;
+	__u32 pad;
+};
+
+/* blk_bpf_features.features */
+#define BLK_BPF_FEAT_SCAN	(1ULL << 0)	/* BLK_BPF_IOC_SCAN, kernel target */
+#define BLK_BPF_FEAT_ATTACH	(1ULL << 1)	/* BLK_BPF_IOC_ATTACH works here */
+#define BLK_BPF_FEAT_OVERLAP	(1ULL << 2)	/* blk_bpf_ops.overlap */
+#define BLK_BPF_FEAT_FAIL	(1ULL << 3)	/* BLK_BPF_ATTACH_MAY_FAIL */
+#define BLK_BPF_FEAT_STREAM	(1ULL << 4)	/* BLK_BPF_IOC_STREAM */
+
+/**
+ * struct blk_bpf_features - BLK_BPF_IOC_FEATURES: what this kernel can do
+ * @hdr:          in: flags must be 0
+ * @abi:          out: BLK_BPF_ABI_VERSION
+ * @ctx_size:     out: sizeof(struct blk_bpf_ctx) of the running module
+ * @features:     out: BLK_BPF_FEAT_*
+ * @scan_flags:   out: the BLK_BPF_SCAN_* that are known
+ * @attach_flags: out: the BLK_BPF_ATTACH_* that are known
+ * @unit_max:     out: largest unit (bytes)
+ * @overlap_max:  out: largest overlap (bytes)
+ * @threads_max:  out: most CPUs that one scan can use
+ * @pad:          zero
+ */
+struct blk_bpf_features {
+	struct blk_bpf_hdr hdr;
+	__u32 abi;
+	__u32 ctx_size;
+	__u64 features;
+	__u32 scan_flags;
+	__u32 attach_flags;
+	__u32 unit_max;
+	__u32 overlap_max;
+	__u32 threads_max;
+	__u32 pad;
+};
+
+/**
+ * struct blk_bpf_last_msg - BLK_BPF_IOC_LAST_MSG: why bpf(2) just refused
+ * @hdr: msg receives the last sentence that blk_bpf had for the calling thread
+ *
+ * For the steps of loading and linking a program that have no log of their own.
+ * Reading it clears it. Returns 0, or -ENOMSG if there is none.
+ */
+struct blk_bpf_last_msg {
+	struct blk_bpf_hdr hdr;
+};
+
+/* blk_bpf_attach.hdr.flags, also reported in blk_bpf_attachment.flags */
+/* The program may fail a bio. It then gets a copy of the data. */
+#define BLK_BPF_ATTACH_MAY_FAIL	(1U << 0)
+/* Call for writes too, without data. */
+#define BLK_BPF_ATTACH_WRITES	(1U << 1)
+/* Call for everything else too (flush, discard, zone commands), without data. */
+#define BLK_BPF_ATTACH_OTHERS	(1U << 2)
+/* Do not call for reads. */
+#define BLK_BPF_ATTACH_NO_READS	(1U << 3)
+
+/**
+ * struct blk_bpf_attach - BLK_BPF_IOC_ATTACH: run a program on live I/O
+ * @hdr:      flags: BLK_BPF_ATTACH_*
+ * @link_fd:  a bpf_link of a blk_bpf_ops map; the attachment lives exactly as
+ *	      long as this link, and a link has one attachment
+ * @dev_fd:   the block device, whole or partition, opened in any mode
+ * @priority: programs of a device run by rising priority, and in the order of
+ *	      attaching within one
+ * @id:       out: names the attachment (never reused)
+ * @args:     handed to the program in blk_bpf_ctx.args
+ *
+ * In effect for bios that are submitted after the ioctl returned. A bio of a
+ * whole disk and one of a partition are both seen by an attachment to the disk.
+ *
+ * Needs CAP_SYS_ADMIN. Returns 0 or: -EPERM; -EINVAL for flags, link or unit;
+ * -ENOTBLK if dev_fd is no block device; -EOPNOTSUPP for a hidden path disk;
+ * -EBUSY if the link is attached; -ENODEV if the device is going away; -ENOMEM.
+ */
+struct blk_bpf_attach {
+	struct blk_bpf_hdr hdr;
+	__s32 link_fd;
+	__s32 dev_fd;
+	__s32 priority;
+	__u32 id;
+	__u64 args[BLK_BPF_NR_ARGS];
+};
+
+/* blk_bpf_attachment.state */
+enum blk_bpf_attach_state {
+	BLK_BPF_STATE_LIVE	= 0,
+	BLK_BPF_STATE_EJECTED	= 1,	/* misbehaved: see @reason */
+	BLK_BPF_STATE_GONE	= 2,	/* the device was removed */
+};
+
+/**
+ * struct blk_bpf_attachment - one attachment and its counters
+ * @id:        as given by BLK_BPF_IOC_ATTACH
+ * @flags:     BLK_BPF_ATTACH_*
+ * @state:     enum blk_bpf_attach_state
+ * @priority:  as given
+ * @dev_major: the device
+ * @dev_minor: the device
+ * @link_id:   of the bpf_link
+ * @map_id:    of the struct_ops map, 0 while a link is being replaced
+ * @unit:      of the program
+ * @overlap:   of the program
+ * @args:      as given
+ * @runs:      calls of the program
+ * @bios:      bios that were presented
+ * @bytes:     bytes that were presented
+ * @matches:   matches it emitted or returned
+ * @partial:   calls for less than a whole unit, because a bio began or ended
+ *	       inside one
+ * @failed:    bios it failed
+ * @refused:   errnos it returned without the right to, or of a wrong kind
+ * @missed:    bios that could not be presented: BLK_BPF_IOC_MISSED has where
+ * @time_ns:   time spent presenting, in nanoseconds
+ * @name:      blk_bpf_ops.name
+ * @disk:      name of the block device
+ * @reason:    why it was ejected, a sentence; else empty
+ */
+struct blk_bpf_attachment {
+	__u32 id;
+	__u32 flags;
+	__u32 state;
+	__s32 priority;
+	__u32 dev_major;
+	__u32 dev_minor;
+	__u32 link_id;
+	__u32 map_id;
+	__u32 unit;
+	__u32 overlap;
+	__u64 args[BLK_BPF_NR_ARGS];
+	__u64 runs;
+	__u64 bios;
+	__u64 bytes;
+	__u64 matches;
+	__u64 partial;
+	__u64 failed;
+	__u64 refused;
+	__u64 missed;
+	__u64 time_ns;
+	char name[BLK_BPF_NAME_LEN];
+	char disk[32];
+	char reason[128];
+};
+
+/**
+ * struct blk_bpf_list - BLK_BPF_IOC_LIST: the attachments
+ * @hdr:        flags must be 0
+ * @start:      report attachments with an id of at least this
+ * @entry_size: sizeof(struct blk_bpf_attachment), as the caller knows it
+ * @entries:    user pointer to an array of @nr entries
+ * @nr:         in: room; out: entries written, in order of id
+ * @total:      out: attachments with an id of at least @start
+ *
+ * Needs CAP_SYS_ADMIN.
+ */
+struct blk_bpf_list {
+	struct blk_bpf_hdr hdr;
+	__u32 start;
+	__u32 entry_size;
+	__u64 entries;
+	__u32 nr;
+	__u32 total;
+};
+
+/* An extent of a device, or a range to scan (bytes). */
+struct blk_bpf_range {
+	__u64 off;
+	__u64 len;
+};
+
+/**
+ * struct blk_bpf_missed - BLK_BPF_IOC_MISSED: what an attachment did not see
+ * @hdr:     flags must be 0
+ * @id:      the attachment
+ * @nr:      in: room in @extents; out: extents written
+ * @extents: user pointer to an array of struct blk_bpf_range
+ * @total:   out: extents there are
+ * @pad:     zero
+ *
+ * Extents are in device order and cover everything that was missed; when there
+ * are too many to keep, neighbours are joined, so that they may cover more.
+ * Needs CAP_SYS_ADMIN. -ENOENT if there is no such attachment.
+ */
+struct blk_bpf_missed {
+	struct blk_bpf_hdr hdr;
+	__u32 id;
+	__u32 nr;
+	__u64 extents;
+	__u32 total;
+	__u32 pad;
+};
+
+/* blk_bpf_event.type */
+enum blk_bpf_event_type {
+	BLK_BPF_EVENT_MATCH	= 0,	/* @pos, @len: what the program chose */
+	BLK_BPF_EVENT_FAILED	= 1,	/* @pos, @len: the bio, @value: errno */
+	BLK_BPF_EVENT_MISSED	= 2,	/* @pos, @len: the bio */
+	BLK_BPF_EVENT_LOST	= 3,	/* @value: events the reader was too slow for */
+	BLK_BPF_EVENT_EJECTED	= 4,	/* @value: what the program returned */
+	BLK_BPF_EVENT_END	= 5,	/* the attachment or its device is gone */
+};
+
+/**
+ * struct blk_bpf_event - what read() on a stream returns, any number at a time
+ * @time_ns: CLOCK_MONOTONIC
+ * @pos:     bytes
+ * @len:     bytes
+ * @type:    enum blk_bpf_event_type
+ * @op:      enum blk_bpf_op
+ * @value:   depends on @type
+ */
+struct blk_bpf_event {
+	__u64 time_ns;
+	__u64 pos;
+	__u32 len;
+	__u16 type;
+	__u16 op;
+	__s64 value;
+};
+
+/**
+ * struct blk_bpf_stream - BLK_BPF_IOC_STREAM: follow an attachment
+ * @hdr:     flags must be 0
+ * @id:      the attachment
+ * @entries: events to buffer, rounded up to a power of two; 0 for 4096
+ * @fd:      out: a file (O_CLOEXEC): read() gives struct blk_bpf_event, blocks
+ *	     while there are none, and returns 0 after BLK_BPF_EVENT_END;
+ *	     poll() works; O_NONBLOCK can be set with fcntl()
+ * @pad:     zero
+ *
+ * Needs CAP_SYS_ADMIN. -ENOENT if there is no such attachment, -EINVAL for more
+ * than 1,048,576 entries.
+ */
+struct blk_bpf_stream {
+	struct blk_bpf_hdr hdr;
+	__u32 id;
+	__u32 entries;
+	__s32 fd;
+	__u32 pad;
+};
+
+/* blk_bpf_scan.hdr.flags */
+/* Count the matches and return none. */
+#define BLK_BPF_SCAN_COUNT	(1U << 0)
+/* Copy the bytes of every match to @data, one after the other. */
+#define BLK_BPF_SCAN_DATA	(1U << 1)
+
+/* blk_bpf_scan.status: why a scan returned */
+enum blk_bpf_scan_status {
+	BLK_BPF_SCAN_DONE	 = 0,	/* all ranges */
+	BLK_BPF_SCAN_FULL	 = 1,	/* no room for the next match */
+	BLK_BPF_SCAN_STOPPED	 = 2,	/* the program returned BLK_BPF_STOP */
+	BLK_BPF_SCAN_INTERRUPTED = 3,	/* a signal */
+};
+
+/**
+ * struct blk_bpf_cursor - where a scan goes on; all zero: at the beginning
+ * @pos:    first byte that is not done yet, from the start of its range
+ * @range:  index of the range
+ * @skip:   matches of the unit at @pos that were returned already
+ * @cookie: names results that the file keeps for the next call, or 0
+ *
+ * On the file that returned it, a cursor goes on exactly where the last call
+ * ended: no unit is run twice. On another file, or after another scan on this
+ * one, the matches are the same, but units that had been run ahead are run
+ * again, which a program's global variables show.
+ */
+struct blk_bpf_cursor {
+	__u64 pos;
+	__u32 range;
+	__u32 skip;
+	__u64 cookie;
+};
+
+/**
+ * struct blk_bpf_scan_stats - what a call to BLK_BPF_IOC_SCAN did
+ * @bytes_read:    bytes read from the device
+ * @bytes_scanned: bytes of the ranges that programs have seen
+ * @units:         calls of the program
+ * @matches:       matches found, with BLK_BPF_SCAN_COUNT too
+ * @prog_ns:       time in the program, summed over CPUs, in nanoseconds
+ * @time_ns:       time in the call, in nanoseconds
+ * @reads:         read requests
+ * @threads:       CPUs used
+ * @pad:           zero
+ */
+struct blk_bpf_scan_stats {
+	__u64 bytes_read;
+	__u64 bytes_scanned;
+	__u64 units;
+	__u64 matches;
+	__u64 prog_ns;
+	__u64 time_ns;
+	__u64 reads;
+	__u32 threads;
+	__u32 pad;
+};
+
+/**
+ * struct blk_bpf_scan - BLK_BPF_IOC_SCAN: run a program over a block device
+ * @hdr:         flags: BLK_BPF_SCAN_*
+ * @prog_fd:     struct_ops map of type blk_bpf_ops, loaded and updated
+ * @dev_fd:      block device, opened for reading
+ * @unit:        bytes a call, any size up to BLK_BPF_UNIT_MAX; 0: the program's
+ * @threads:     most CPUs to use; 0: the kernel chooses, 1: the caller alone
+ * @ranges:      user pointer to an array of struct blk_bpf_range, or 0
+ * @nr_ranges:   its length; 0: the whole device
+ * @max_matches: room in @matches
+ * @args:        handed to the program in blk_bpf_ctx.args
+ * @matches:     user pointer to an array of struct blk_bpf_match
+ * @data:        user pointer, with BLK_BPF_SCAN_DATA
+ * @data_len:    its size in bytes
+ * @cursor:      in: where to begin; out: where to go on
+ * @nr_matches:  out: records written, in the order of ranges and positions
+ * @status:      out: enum blk_bpf_scan_status
+ * @data_used:   out: bytes written to @data
+ * @stats:       out: of this call
+ *
+ * Units are laid from the start of each range; the last of a range may be
+ * short. Ranges need no alignment. Data is read as by O_DIRECT: what is dirty
+ * in the device's own page cache is written back first, what is dirty in a
+ * mounted file system is not seen.
+ *
+ * All output fields are written also when an error is returned, so that
+ * nothing found is lost: @cursor then names the unit that could not be done.
+ *
+ * Returns 0 or: -EINVAL (ranges, unit, flags, program), -EBADF, -ENOTBLK,
+ * -EACCES (device not opened for reading), -EFAULT, -ENOMEM, -EOVERFLOW (a match
+ * longer than @data), -EPROTO (the program returned nonsense), an error of the
+ * device, or the negative errno that the program returned.
+ */
+struct blk_bpf_scan {
+	struct blk_bpf_hdr hdr;
+	__s32 prog_fd;
+	__s32 dev_fd;
+	__u32 unit;
+	__u32 threads;
+	__u64 ranges;
+	__u32 nr_ranges;
+	__u32 max_matches;
+	__u64 args[BLK_BPF_NR_ARGS];
+	__u64 matches;
+	__u64 data;
+	__u64 data_len;
+	struct blk_bpf_cursor cursor;
+	__u32 nr_matches;
+	__u32 status;
+	__u64 data_used;
+	struct blk_bpf_scan_stats stats;
+};
+
+#define BLK_BPF_IOC_MAGIC	0xBF
+#define BLK_BPF_IOC_FEATURES	_IOWR(BLK_BPF_IOC_MAGIC, 0x00, struct blk_bpf_features)
+#define BLK_BPF_IOC_LAST_MSG	_IOWR(BLK_BPF_IOC_MAGIC, 0x01, struct blk_bpf_last_msg)
+#define BLK_BPF_IOC_ATTACH	_IOWR(BLK_BPF_IOC_MAGIC, 0x02, struct blk_bpf_attach)
+#define BLK_BPF_IOC_LIST	_IOWR(BLK_BPF_IOC_MAGIC, 0x03, struct blk_bpf_list)
+#define BLK_BPF_IOC_MISSED	_IOWR(BLK_BPF_IOC_MAGIC, 0x04, struct blk_bpf_missed)
+#define BLK_BPF_IOC_STREAM	_IOWR(BLK_BPF_IOC_MAGIC, 0x05, struct blk_bpf_stream)
+#define BLK_BPF_IOC_SCAN	_IOWR(BLK_BPF_IOC_MAGIC, 0x06, struct blk_bpf_scan)
+
+#endif /* !__bpf__ */
+
+#endif /* _UAPI_LINUX_BLK_BPF_H */
