@@ -57,6 +57,19 @@ struct bpf_iter_num {
 #include <bpf/bpf_endian.h>
 #include <linux/blk_bpf.h>
 
+/* What bpf_endian.h lacks: numbers on disks are little-endian as a rule. */
+#ifndef bpf_le64_to_cpu
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define bpf_le16_to_cpu(x)	((__u16)(x))
+#define bpf_le32_to_cpu(x)	((__u32)(x))
+#define bpf_le64_to_cpu(x)	((__u64)(x))
+#else
+#define bpf_le16_to_cpu(x)	__builtin_bswap16(x)
+#define bpf_le32_to_cpu(x)	__builtin_bswap32(x)
+#define bpf_le64_to_cpu(x)	__builtin_bswap64(x)
+#endif
+#endif
+
 /**
  * struct blk_bpf_ops - a program; use BLK_BPF_PROGRAM() to define one
  * @filter:  called for every unit: see BLK_BPF_FILTER()

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Which program is on which device: what the hook and the streams see of it. */
+#ifndef BLK_BPF_ATTACH_H
+#define BLK_BPF_ATTACH_H
+
+#include <linux/hash.h>
+#include <linux/kref.h>
+#include <linux/percpu-refcount.h>
+#include <linux/rculist.h>
+
+#include "run.h"
+
+struct bio;
+
+/* Task, softirq, hard interrupt, and one more for what nests beyond. */
+#define BLK_BPF_CONTEXTS	4
+#define BLK_BPF_FRAME_MATCHES	64
+
+/**
+ * struct blk_bpf_frame - what one context of a CPU needs to present a bio
+ * @run:     the program being called
+ * @hook:    of the bio that is being presented, for events
+ * @att:     whose frame this is
+ * @matches: what @run emitted and nobody has counted yet
+ * @bounce:  a copy of a unit that is not contiguous, or that may not change
+ */
+struct blk_bpf_frame {
+	struct blk_bpf_run run;
+	const struct blk_bpf_hook *hook;
+	struct blk_bpf_att *att;
+	struct blk_bpf_match matches[BLK_BPF_FRAME_MATCHES];
+	u8 bounce[] __aligned(8);
+};
+
+/* One for a CPU, written with preemption disabled; cycles are get_cycles(). */
+struct blk_bpf_counters {
+	u64 runs;
+	u64 bios;
+	u64 bytes;
+	u64 matches;
+	u64 partial;
+	u64 failed;
+	u64 refused;
+	u64 cycles;
+};
+
+/* Extents kept before neighbours are joined. */
+#define BLK_BPF_MISSED_MAX	128
+
+/**
+ * struct blk_bpf_att - a program on a device, from link to end
+ * @node:     in the list of all; under the attach mutex
+ * @ref:      the list of all, and every stream
+ * @rcu:      frees it
+ * @link:     whose life it shares; valid while in the list of all
+ * @ops:      the program: RCU, written under @lock; NULL once unlinked, ejected
+ *	      or gone. Who reads it with preemption disabled may call it: bpf-core
+ *	      frees no trampoline before a grace period
+ * @disk:     the disk it is on, or NULL; under the attach mutex
+ * @disk_node: in disk->atts: RCU list
+ * @dev:      the block device; a reference from attaching to removal
+ * @name, @disk_name, @devt, @id, @flags, @priority, @args: as uapi has them
+ * @unit, @overlap: of the program that was attached
+ * @ops_mask: BIT(enum blk_bpf_op) of what it wants to be called for
+ * @start, @end: what it sees of the whole disk (bytes)
+ * @seq:      bios hooked before have a lower one
+ * @state:    enum blk_bpf_attach_state; written under @lock
+ * @reason:   why ejected; under @lock
+ * @counters: per CPU
+ * @frames:   by CPU: BLK_BPF_CONTEXTS times @frame_size bytes
+ * @frame_size: of a struct blk_bpf_frame with its bounce buffer
+ * @streams:  RCU list of open streams
+ * @lock:     protects @ops, @state, @reason and @streams against writers, and
+ *	      @missed with its counts; taken in any context, interrupts off
+ * @missed:   extents, by position
+ * @nr_missed: of them
+ * @missed_bios: how many bios they come from
+ */
+struct blk_bpf_att {
+	struct list_head node;
+	struct kref ref;
+	struct rcu_head rcu;
+	struct bpf_link *link;
+	const struct blk_bpf_ops __rcu *ops;
+
+	struct blk_bpf_disk *disk;
+	struct list_head disk_node;
+	struct device *dev;
+	char name[BLK_BPF_NAME_LEN];
+	char disk_name[BDEVNAME_SIZE];
+	dev_t devt;
+	u32 id;
+	u32 flags;
+	s32 priority;
+	u64 args[BLK_BPF_NR_ARGS];
+	u32 unit;
+	u32 overlap;
+	u32 ops_mask;
+	u64 start;
+	u64 end;
+	u64 seq;
+
+	u32 state;
+	char reason[128];
+	struct blk_bpf_counters __percpu *counters;
+	void **frames;
+	u32 frame_size;
+
+	struct list_head streams;
+	raw_spinlock_t lock;
+	struct blk_bpf_range *missed;
+	u32 nr_missed;
+	u64 missed_bios;
+};
+
+/* Context: preemption disabled. */
+static __always_inline struct blk_bpf_frame *
+blk_bpf_att_frame(const struct blk_bpf_att *att, unsigned int cpu,
+		  unsigned int context)
+{
+	return att->frames[cpu] + context * att->frame_size;
+}
+
+/**
+ * struct blk_bpf_disk - a whole disk with at least one attachment
+ * @hash:     in blk_bpf_disks: RCU
+ * @gendisk:  by which the hook finds it; kept by @dev
+ * @dev:      a reference that outlives the last bio
+ * @atts:     RCU list by priority and age; written under the attach mutex
+ * @ops_mask: what any of them wants
+ * @inflight: hooked bios; killed when the last attachment goes
+ * @free:     after the last bio
+ * @rcu:      frees it
+ */
+struct blk_bpf_disk {
+	struct hlist_node hash;
+	struct gendisk *gendisk;
+	struct device *dev;
+	struct list_head atts;
+	u32 ops_mask;
+	struct percpu_ref inflight;
+	struct work_struct free;
+	struct rcu_head rcu;
+};
+
+#define BLK_BPF_DISK_BITS	6
+extern struct hlist_head blk_bpf_disks[1 << BLK_BPF_DISK_BITS];
+
+/* Context: preemption disabled, as RCU read side. */
+static __always_inline struct blk_bpf_disk *
+blk_bpf_disk_find(const struct gendisk *gendisk)
+{
+	struct blk_bpf_disk *disk;
+
+	hlist_for_each_entry_rcu(disk,
+			&blk_bpf_disks[hash_ptr(gendisk, BLK_BPF_DISK_BITS)],
+			hash, 1) {
+		if (disk->gendisk == gendisk)
+			return disk;
+	}
+	return NULL;
+}
+
+/**
+ * struct blk_bpf_hook - a bio on its way, borrowed
+ * @end_io:  the submitter's
+ * @private: the submitter's
+ * @iter:    the range it submitted, before anybody consumed it
+ * @disk:    a reference to @disk->inflight
+ * @seq:     attachments with a higher one came later
+ * @op:      enum blk_bpf_op, before anybody rewrote it
+ */
+struct blk_bpf_hook {
+	bio_end_io_t *end_io;
+	void *private;
+	struct bvec_iter iter;
+	struct blk_bpf_disk *disk;
+	u64 seq;
+	u32 op;
+};
+
+extern u64 blk_bpf_attach_seq;
+
+/* interpose.c */
+int blk_bpf_interpose_init(void);
+void blk_bpf_interpose_exit(void);
+int blk_bpf_interpose_start(void);
+void blk_bpf_interpose_stop(void);
+
+/* present.c */
+void blk_bpf_present(const struct blk_bpf_hook *hook, struct bio *bio);
+int blk_bpf_frame_flush(struct blk_bpf_run *run);
+void blk_bpf_present_missed(struct blk_bpf_disk *disk, u64 seq, u32 op,
+			    const struct bvec_iter *iter);
+
+/* attach.c */
+void blk_bpf_att_get(struct blk_bpf_att *att);
+void blk_bpf_att_put(struct blk_bpf_att *att);
+void blk_bpf_att_eject(struct blk_bpf_att *att, int ret);
+void blk_bpf_att_missed(struct blk_bpf_att *att, u64 pos, u64 len);
+
+/* stream.c: an event to whoever follows; context: any */
+void blk_bpf_event(struct blk_bpf_att *att, u16 type, u16 op, u64 pos, u32 len,
+		   s64 value);
+struct file *blk_bpf_stream_new(struct blk_bpf_att *att, u32 entries,
+				struct blk_bpf_msg *msg);
+void blk_bpf_stream_end_all(struct blk_bpf_att *att);
+
+#endif /* BLK_BPF_ATTACH_H */

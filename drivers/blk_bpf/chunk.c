@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: GPL-2.0
+/* One chunk of a scan: read it, run it, keep its matches. */
+#include <linux/io.h>
+#include <linux/ktime.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+#include <linux/rcupdate_trace.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/sort.h>
+#include <linux/uio.h>
+
+#include "scan.h"
+
+/* Units between looking whether somebody waits for this CPU, or for RCU. */
+#define UNITS_PER_BREATH	16
+
+/*
+ * Memory
+ */
+
+static struct match_page *page_alloc(gfp_t gfp)
+{
+	struct match_page *page = (void *)__get_free_page(gfp | __GFP_ACCOUNT |
+							  __GFP_NOWARN);
+
+	if (page)
+		page->nr = 0;
+	return page;
+}
+
+static void pages_free(struct list_head *pages)
+{
+	struct match_page *page, *next;
+
+	list_for_each_entry_safe(page, next, pages, node)
+		free_page((unsigned long)page);
+	INIT_LIST_HEAD(pages);
+}
+
+/* The buffer as bvecs, joined where pages are neighbours. */
+static int chunk_map_buf(struct scan_chunk *chunk)
+{
+	const u32 nr_pages = chunk->buf_len >> PAGE_SHIFT;
+	u32 i;
+
+	chunk->bvecs = kcalloc(nr_pages, sizeof(*chunk->bvecs), GFP_KERNEL_ACCOUNT);
+	if (!chunk->bvecs)
+		return -ENOMEM;
+	for (i = 0; i < nr_pages; i++) {
+		void *addr = chunk->buf + i * PAGE_SIZE;
+		struct page *page = is_vmalloc_addr(addr) ? vmalloc_to_page(addr) :
+							    virt_to_page(addr);
+		struct bio_vec *last = &chunk->bvecs[chunk->nr_bvecs - 1];
+
+		if (chunk->nr_bvecs &&
+		    bvec_phys(last) + last->bv_len == page_to_phys(page))
+			last->bv_len += PAGE_SIZE;
+		else
+			bvec_set_page(&chunk->bvecs[chunk->nr_bvecs++], page,
+				      PAGE_SIZE, 0);
+	}
+	return 0;
+}
+
+/* Whole blocks around the units and what the last of them sees behind it. */
+static u32 chunk_buf_len(const struct scan_job *job)
+{
+	return PAGE_ALIGN(job->chunk_len + job->ops->overlap + 2 * job->block);
+}
+
+void scan_chunk_free(struct scan_chunk *chunk)
+{
+	if (!chunk)
+		return;
+	pages_free(&chunk->pages);
+	pages_free(&chunk->spare);
+	kfree(chunk->bvecs);
+	kvfree(chunk->buf);
+	kfree(chunk);
+}
+
+struct scan_chunk *scan_chunk_alloc(struct scan_job *job)
+{
+	struct scan_chunk *chunk = kzalloc(sizeof(*chunk), GFP_KERNEL_ACCOUNT);
+
+	if (!chunk)
+		return NULL;
+	INIT_LIST_HEAD(&chunk->node);
+	INIT_LIST_HEAD(&chunk->pages);
+	INIT_LIST_HEAD(&chunk->spare);
+	chunk->job = job;
+	chunk->buf_len = chunk_buf_len(job);
+	chunk->buf = kvmalloc(chunk->buf_len, GFP_KERNEL_ACCOUNT);
+	if (!chunk->buf || chunk_map_buf(chunk)) {
+		scan_chunk_free(chunk);
+		return NULL;
+	}
+	return chunk;
+}
+
+/* Forget what was run, for a run from the start. */
+void scan_chunk_reset(struct scan_chunk *chunk)
+{
+	pages_free(&chunk->pages);
+	chunk->read_err = 0;
+	chunk->units = 0;
+	chunk->done = 0;
+	chunk->matches = 0;
+	chunk->err = 0;
+	chunk->ret = 0;
+	chunk->stop = false;
+	chunk->prog_ns = 0;
+	chunk->out_page = NULL;
+	chunk->out_idx = 0;
+}
+
+/*
+ * Reading
+ */
+
+/* Positions of the blocks that @len bytes of units at @off need. */
+static void chunk_extent(const struct scan_chunk *chunk, u64 off, u32 len,
+			 u64 *start, u64 *end)
+{
+	const struct scan_job *job = chunk->job;
+	const struct blk_bpf_range *range = &job->ranges[chunk->range];
+	u64 seen = min(off + len + job->ops->overlap, range->len);
+
+	*start = round_down(range->off + off, job->block);
+	*end = min(round_up(range->off + seen, job->block), job->dev_len);
+}
+
+static void chunk_read_done(struct kiocb *iocb, long ret)
+{
+	struct scan_chunk *chunk = container_of(iocb, struct scan_chunk, iocb);
+	struct scan_job *job = chunk->job;
+	unsigned long flags;
+
+	spin_lock_irqsave(&job->lock, flags);
+	if (ret != chunk->read_len)
+		chunk->read_err = ret < 0 ? ret : -EIO;
+	chunk->state = CHUNK_READY;
+	job->nr_reading--;
+	if (job->nr_workers) {
+		queue_work(blk_bpf_scan_wq, &job->workers[job->next_worker].work);
+		job->next_worker = (job->next_worker + 1) % job->nr_workers;
+	}
+	/* Under the lock: who sees nr_reading at 0 may free the job. */
+	wake_up(&job->wait);
+	spin_unlock_irqrestore(&job->lock, flags);
+}
+
+/**
+ * scan_chunk_read - begin to read a planned chunk
+ * @chunk: PLANNED, then READING; READY when all is there, or nothing
+ *
+ * Direct I/O, so that it is the device's data that is scanned and the page
+ * cache stays as it is; dirty pages of the device are written back first.
+ *
+ * Context: may sleep.
+ */
+void scan_chunk_read(struct scan_chunk *chunk)
+{
+	struct scan_job *job = chunk->job;
+	struct iov_iter iter;
+	u64 end;
+	ssize_t ret;
+
+	chunk_extent(chunk, chunk->off, chunk->len, &chunk->base, &end);
+	chunk->read_len = end - chunk->base;
+	iov_iter_bvec(&iter, ITER_DEST, chunk->bvecs, chunk->nr_bvecs,
+		      chunk->read_len);
+	init_sync_kiocb(&chunk->iocb, job->file);
+	chunk->iocb.ki_pos = chunk->base;
+	chunk->iocb.ki_flags |= IOCB_DIRECT;
+	chunk->iocb.ki_complete = chunk_read_done;
+
+	spin_lock_irq(&job->lock);
+	chunk->state = CHUNK_READING;
+	job->nr_reading++;
+	spin_unlock_irq(&job->lock);
+	job->stats.reads++;
+	job->stats.bytes_read += chunk->read_len;
+
+	ret = vfs_iocb_iter_read(job->file, &chunk->iocb, &iter);
+	if (ret != -EIOCBQUEUED)
+		chunk_read_done(&chunk->iocb, ret);
+}
+
+/* The blocks of one unit, into their place in the buffer; waits for them. */
+static int chunk_read_unit(struct scan_chunk *chunk, u64 off, u32 len)
+{
+	struct scan_job *job = chunk->job;
+	struct iov_iter iter;
+	struct kiocb iocb;
+	u64 start, end;
+	ssize_t ret;
+
+	chunk_extent(chunk, off, len, &start, &end);
+	iov_iter_bvec(&iter, ITER_DEST, chunk->bvecs, chunk->nr_bvecs,
+		      end - chunk->base);
+	iov_iter_advance(&iter, start - chunk->base);
+	init_sync_kiocb(&iocb, job->file);
+	iocb.ki_pos = start;
+	iocb.ki_flags |= IOCB_DIRECT;
+
+	job->stats.reads++;
+	job->stats.bytes_read += end - start;
+	ret = vfs_iocb_iter_read(job->file, &iocb, &iter);
+	if (ret == end - start)
+		return 0;
+	return ret < 0 ? ret : -EIO;
+}
+
+/*
+ * Running
+ */
+
+/* A page for @run->out. Context: a program is being run. */
+static int chunk_more(struct blk_bpf_run *run)
+{
+	struct scan_chunk *chunk = container_of(run, struct scan_chunk, run);
+	struct match_page *page;
+
+	if (!list_empty(&chunk->pages))
+		list_last_entry(&chunk->pages, struct match_page, node)->nr = run->nr;
+	page = list_first_entry_or_null(&chunk->spare, struct match_page, node);
+	if (page)
+		list_del(&page->node);
+	else
+		page = page_alloc(GFP_NOWAIT);
+	if (!page)
+		return -ENOMEM;
+	list_add_tail(&page->node, &chunk->pages);
+	run->out = page->match;
+	run->cap = MATCHES_PER_PAGE;
+	run->nr = 0;
+	return 0;
+}
+
+/* Nobody wants them: there is always room. */
+static int chunk_more_count(struct blk_bpf_run *run)
+{
+	run->nr = 0;
+	return 0;
+}
+
+static int chunk_begin(struct scan_chunk *chunk)
+{
+	const struct scan_job *job = chunk->job;
+	struct match_page *page = page_alloc(GFP_KERNEL);
+
+	if (!page)
+		return -ENOMEM;
+	list_add(&page->node, &chunk->pages);
+	blk_bpf_run_init(&chunk->run, job->unit, 0, job->args);
+	chunk->run.kctx.u.op = BLK_BPF_OP_READ;
+	chunk->run.out = page->match;
+	chunk->run.cap = MATCHES_PER_PAGE;
+	chunk->run.more = job->flags & BLK_BPF_SCAN_COUNT ? chunk_more_count :
+							    chunk_more;
+	return 0;
+}
+
+/* Let others run, and give the first pages of the next units where we may sleep. */
+static void chunk_breathe(struct scan_chunk *chunk)
+{
+	struct match_page *page;
+
+	cond_resched_tasks_rcu_qs();
+	if (list_empty(&chunk->spare)) {
+		page = page_alloc(GFP_KERNEL);
+		if (page)
+			list_add(&page->node, &chunk->spare);
+	}
+}
+
+static int match_cmp(const void *a, const void *b)
+{
+	const struct blk_bpf_match *l = a, *r = b;
+
+	if (l->pos != r->pos)
+		return l->pos < r->pos ? -1 : 1;
+	return l->len < r->len ? -1 : l->len > r->len;
+}
+
+/* The last @nr matches, which may reach back over pages, into an array or out. */
+static void last_matches(struct scan_chunk *chunk, struct blk_bpf_match *array,
+			 u32 nr, bool out)
+{
+	struct match_page *page;
+
+	list_last_entry(&chunk->pages, struct match_page, node)->nr = chunk->run.nr;
+	list_for_each_entry_reverse(page, &chunk->pages, node) {
+		u32 part = min(nr, page->nr);
+		struct blk_bpf_match *match = &page->match[page->nr - part];
+
+		nr -= part;
+		if (out)
+			memcpy(match, array + nr, part * sizeof(*array));
+		else
+			memcpy(array + nr, match, part * sizeof(*array));
+		if (!nr)
+			break;
+	}
+}
+
+static bool is_sorted(const struct blk_bpf_match *array, u32 nr)
+{
+	u32 i;
+
+	for (i = 1; i < nr; i++) {
+		if (match_cmp(&array[i - 1], &array[i]) > 0)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Matches are reported in device order, whatever order a program emits them
+ * in. As a rule it is this one, and one look is all.
+ */
+static int chunk_sort_unit(struct scan_chunk *chunk)
+{
+	struct blk_bpf_run *run = &chunk->run;
+	u32 nr = run->emitted;
+	struct blk_bpf_match *array;
+
+	if (likely(run->nr >= nr)) {
+		array = run->out + run->nr - nr;
+		if (!is_sorted(array, nr))
+			sort(array, nr, sizeof(*array), match_cmp, NULL);
+		return 0;
+	}
+
+	array = kvmalloc_array(nr, sizeof(*array), GFP_KERNEL_ACCOUNT);
+	if (!array)
+		return -ENOMEM;
+	last_matches(chunk, array, nr, false);
+	if (!is_sorted(array, nr)) {
+		sort(array, nr, sizeof(*array), match_cmp, NULL);
+		last_matches(chunk, array, nr, true);
+	}
+	kvfree(array);
+	return 0;
+}
+
+/* What a unit returned, if there is anything to do about it. */
+static bool chunk_take_ret(struct scan_chunk *chunk, int ret)
+{
+	if (ret == BLK_BPF_STOP) {
+		chunk->stop = true;
+		return true;
+	}
+	chunk->ret = ret;
+	chunk->err = blk_bpf_ret_is_nonsense(ret) ? -EPROTO : ret;
+	return false;
+}
+
+/* One unit, whose data is in the buffer. Return: whether it is done. */
+static __always_inline bool chunk_run_unit(struct scan_chunk *chunk, u64 off, u32 len)
+{
+	const struct scan_job *job = chunk->job;
+	const struct blk_bpf_range *range = &job->ranges[chunk->range];
+	struct blk_bpf_run *run = &chunk->run;
+	u32 visible = min_t(u64, len + job->ops->overlap, range->len - off);
+	u64 pos = range->off + off;
+	u32 flags = 0;
+	int ret;
+
+	if (unlikely(len != job->unit))
+		flags |= BLK_BPF_F_SHORT;
+	if (unlikely(visible != len + job->ops->overlap))
+		flags |= BLK_BPF_F_EDGE;
+	run->kctx.u.flags = flags;
+	ret = blk_bpf_run_unit(run, job->ops, pos, chunk->buf + (pos - chunk->base),
+			       len, visible);
+	chunk->units++;
+	if (unlikely(ret) && !chunk_take_ret(chunk, ret))
+		return false;
+	if (run->emitted) {
+		if (run->emitted > 1 && !(job->flags & BLK_BPF_SCAN_COUNT)) {
+			chunk->err = chunk_sort_unit(chunk);
+			if (chunk->err)
+				return false;
+		}
+		chunk->matches += run->emitted;
+	}
+	chunk->done += len;
+	return true;
+}
+
+/* A unit that could not be done leaves no matches behind. */
+static void chunk_drop_unit(struct scan_chunk *chunk)
+{
+	struct match_page *page;
+	u32 nr = chunk->run.emitted;
+
+	if (chunk->job->flags & BLK_BPF_SCAN_COUNT)
+		return;
+	while (nr) {
+		u32 part;
+
+		page = list_last_entry(&chunk->pages, struct match_page, node);
+		part = min(nr, page->nr);
+		page->nr -= part;
+		nr -= part;
+		if (nr) {
+			list_del(&page->node);
+			free_page((unsigned long)page);
+		}
+	}
+}
+
+static void chunk_run_units(struct scan_chunk *chunk, bool read)
+{
+	const u32 unit = chunk->job->unit;
+	u32 breath = 0;
+
+	while (chunk->done < chunk->len && !chunk->stop) {
+		u32 len = min(unit, chunk->len - chunk->done);
+		u64 off = chunk->off + chunk->done;
+
+		if (read) {
+			chunk->run.emitted = 0;
+			chunk->err = chunk_read_unit(chunk, off, len);
+			if (chunk->err)
+				return;
+		}
+		if (!chunk_run_unit(chunk, off, len))
+			break;
+		if (!(++breath % UNITS_PER_BREATH))
+			chunk_breathe(chunk);
+	}
+}
+
+static void chunk_run_timed(struct scan_chunk *chunk, bool read)
+{
+	u64 began = ktime_get_ns();
+
+	chunk->err = chunk_begin(chunk);
+	if (!chunk->err) {
+		chunk->run.emitted = 0;
+		chunk_run_units(chunk, read);
+		list_last_entry(&chunk->pages, struct match_page, node)->nr =
+			chunk->run.nr;
+		if (chunk->err)
+			chunk_drop_unit(chunk);
+	}
+	chunk->prog_ns = ktime_get_ns() - began;
+}
+
+/**
+ * scan_chunk_run - run all units of a chunk whose data is there
+ * @chunk: RUNNING, and the caller's; it becomes DONE
+ *
+ * Context: may sleep.
+ */
+void scan_chunk_run(struct scan_chunk *chunk)
+{
+	chunk_run_timed(chunk, false);
+}
+
+/**
+ * scan_chunk_run_slowly - read and run a chunk that could not be read at once
+ * @chunk: RUNNING, and the caller's; it becomes DONE
+ *
+ * Unit by unit, so that one bad block costs no match before it and the cursor
+ * names its unit.
+ *
+ * Context: the scanning task: it submits, and may sleep.
+ */
+void scan_chunk_run_slowly(struct scan_chunk *chunk)
+{
+	chunk_run_timed(chunk, true);
+}

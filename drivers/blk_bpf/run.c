@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+/* One unit through one program: what is not on the hot path. */
+#include "run.h"
+
+/**
+ * blk_bpf_run_init - make a run ready for calls
+ * @run:   zeroed or used before; out, cap and more are the caller's
+ * @unit:  nominal bytes a call
+ * @flags: BLK_BPF_F_* that hold for every call
+ * @args:  BLK_BPF_NR_ARGS words
+ */
+void blk_bpf_run_init(struct blk_bpf_run *run, u32 unit, u32 flags,
+		      const u64 *args)
+{
+	memset(&run->kctx, 0, sizeof(run->kctx));
+	run->kctx.u.size = sizeof(run->kctx.u);
+	run->kctx.u.unit = unit;
+	run->kctx.u.flags = flags;
+	memcpy(run->kctx.u.args, args, sizeof(run->kctx.u.args));
+	run->err = 0;
+	run->nr = 0;
+}
+
+/**
+ * blk_bpf_run_emit - add a match of the unit that is being run
+ * @run: the run
+ * @off: from the start of the unit
+ * @len: bytes
+ *
+ * The first error stays in @run->err, so that a program which ignores it
+ * cannot lose a match silently.
+ *
+ * Context: any.
+ * Return: 0, -EINVAL, -ENOSPC, or the error of @run->more.
+ */
+int blk_bpf_run_emit(struct blk_bpf_run *run, u32 off, u32 len)
+{
+	struct blk_bpf_match *match;
+	int err;
+
+	/* A call without data is for a bio of len bytes, nothing visible. */
+	u32 end = max(run->visible, run->kctx.u.len);
+
+	err = -EINVAL;
+	if (off >= run->kctx.u.len || !len || len > end - off)
+		goto fail;
+	err = -ENOSPC;
+	if (run->emitted == BLK_BPF_EMIT_MAX)
+		goto fail;
+	if (unlikely(run->nr == run->cap)) {
+		err = run->more(run);
+		if (err)
+			goto fail;
+	}
+
+	match = &run->out[run->nr++];
+	match->pos = run->kctx.u.pos + off;
+	match->len = len;
+	match->dev = 0;
+	run->emitted++;
+	return 0;
+
+fail:
+	if (!run->err)
+		run->err = err;
+	return err;
+}
