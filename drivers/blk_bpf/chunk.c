@@ -112,6 +112,7 @@ void scan_chunk_reset(struct scan_chunk *chunk)
 	chunk->stop = false;
 	chunk->prog_ns = 0;
 	chunk->out_page = NULL;
+	chunk->counted = false;
 	chunk->out_idx = 0;
 }
 

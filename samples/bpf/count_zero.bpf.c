@@ -18,6 +18,8 @@ int BLK_BPF_FILTER(count_zero, struct blk_bpf_ctx *ctx,
 	__u64 ones = 0;
 	int i;
 
+	if (ctx->unit != UNIT)
+		return -22;	/* EINVAL: a block has 4096 bytes here */
 	/* One check for the whole unit; the last of a range may be short. */
 	if (data + UNIT > data_end)
 		return BLK_BPF_SKIP;

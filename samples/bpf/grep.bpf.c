@@ -7,56 +7,68 @@
  */
 #include <bpf/blk_bpf.h>
 
-#define UNIT	4096
 #define NEEDLE	64
 #define STRIDE	64
 
 const volatile char needle[NEEDLE];
-const volatile __u32 needle_len;
-
-struct haystack {
-	struct blk_bpf_ctx *ctx;
-	const char *data;
-	const char *end;
-};
+const volatile __u32 needle_len;	/* set along with needle */
 
 static __noinline int begins_at(const char *p, const void *end)
 {
 	__u32 i;
 
-	for (i = 1; i < NEEDLE && i < needle_len; i++) {
-		if ((void *)p + i + 1 > end || p[i] != needle[i])
+	bpf_for(i, 0, NEEDLE) {
+		if (i >= needle_len)
+			return 1;
+		if ((void *)p + i + 1 > end || p[i] != needle[i & (NEEDLE - 1)])
 			return 0;
 	}
 	return 1;
+}
+
+/* The long way, where something may begin or the data ends. */
+static __noinline void look_at(struct blk_bpf_ctx *ctx, const char *data,
+			       const void *end, __u32 start)
+{
+	__u32 i;
+
+	bpf_for(i, start, start + STRIDE) {
+		if (i >= BLK_BPF_UNIT_MAX || i >= ctx->len)
+			break;
+		if (begins_at(data + i, end))
+			blk_bpf_emit(ctx, i, needle_len);
+	}
 }
 
 SEC("struct_ops/filter")
 int BLK_BPF_FILTER(grep, struct blk_bpf_ctx *ctx,
 		   const void *data, const void *data_end)
 {
-	const __u32 len = needle_len;
-	const char first = needle[0];
-	__u32 stride, i;
+	const char first = needle[0], second = needle[needle_len > 1];
+	const __u32 next = needle_len > 1;
+	__u32 stride;
 
-	if (!len || len > NEEDLE)
+	if (!needle_len || needle_len > NEEDLE)
 		return -22;	/* EINVAL: say --set needle=TEXT */
 
-	/* Two levels, so that the verifier walks one stride, not the unit. */
-	bpf_for(stride, 0, UNIT / STRIDE) {
-		for (i = 0; i < STRIDE; i++) {
-			__u32 off = stride * STRIDE + i;
-			const char *p = data + (off & (UNIT - 1));
+	bpf_for(stride, 0, BLK_BPF_UNIT_MAX / STRIDE) {
+		__u32 start = stride * STRIDE, maybe = 0, i;
+		const char *p;
 
-			if (off >= ctx->len || (void *)p + 1 > data_end)
-				return BLK_BPF_SKIP;
-			if (*p == first && begins_at(p, data_end) &&
-			    (void *)p + len <= data_end)
-				blk_bpf_emit(ctx, off, len);
+		if (stride >= BLK_BPF_UNIT_MAX / STRIDE || start >= ctx->len)
+			break;
+		/* Two bytes at every place, and no branch: as a rule, nothing. */
+		p = data + start;
+		if ((void *)p + STRIDE + 1 <= data_end) {
+			for (i = 0; i < STRIDE; i++)
+				maybe |= (p[i] == first) & (p[i + next] == second);
+			if (!maybe)
+				continue;
 		}
+		look_at(ctx, data, data_end, start);
 	}
 	return BLK_BPF_SKIP;
 }
 
-BLK_BPF_PROGRAM(grep_ops, .filter = (void *)grep, .unit = UNIT,
-		.overlap = NEEDLE - 1, .name = "grep");
+BLK_BPF_PROGRAM(grep_ops, .filter = (void *)grep, .unit = 4096,
+		.overlap = NEEDLE, .name = "grep");

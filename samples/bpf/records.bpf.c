@@ -8,8 +8,6 @@
  */
 #include <bpf/blk_bpf.h>
 
-#define UNIT 4096
-
 struct record {
 	__le64 key;
 	__le32 value;
@@ -26,7 +24,10 @@ int BLK_BPF_FILTER(records, struct blk_bpf_ctx *ctx,
 	const struct record *r = data;
 	__u32 i;
 
-	for (i = 0; i < UNIT / sizeof(*r); i++, r++) {
+	if (ctx->unit % sizeof(*r))
+		return -22;	/* EINVAL: a unit holds whole records */
+
+	for (i = 0; i < BLK_BPF_UNIT_MAX / sizeof(*r); i++, r++) {
 		__u64 key;
 		__u32 value;
 
@@ -42,5 +43,5 @@ int BLK_BPF_FILTER(records, struct blk_bpf_ctx *ctx,
 	return BLK_BPF_SKIP;
 }
 
-BLK_BPF_PROGRAM(records_ops, .filter = (void *)records, .unit = UNIT,
+BLK_BPF_PROGRAM(records_ops, .filter = (void *)records, .unit = 4096,
 		.name = "records");
