@@ -9,30 +9,21 @@
  * number, and one loaded program can be on many devices.
  *
  * Order of locks: bpf-core's update mutex (reg and unreg are called under it,
- * or under none), then attach_mutex, then the tracepoint's own; att->lock
+ * or under none), then blk_bpf_attach_mutex, then the tracepoint's own; att->lock
  * inside all of them. Nobody waits for a bio with a lock held.
  */
 #include <linux/bitops.h>
 #include <linux/device/class.h>
 #include <linux/file.h>
 #include <linux/log2.h>
-#include <linux/module.h>
 #include <linux/slab.h>
-#include <linux/uaccess.h>
-#include <linux/workqueue.h>
 
 #include "attach.h"
 
-struct hlist_head blk_bpf_disks[1 << BLK_BPF_DISK_BITS];
-/* How many attachments there ever were: tells a bio from a later attachment. */
-u64 blk_bpf_attach_seq;
-
 /* Protects what says so here and in attach.h. */
-static DEFINE_MUTEX(attach_mutex);
-static LIST_HEAD(all_atts);		/* by age; under attach_mutex */
-static unsigned int nr_disks;		/* under attach_mutex */
-static u32 next_id = 1;			/* under attach_mutex */
-static struct workqueue_struct *free_wq;
+DEFINE_MUTEX(blk_bpf_attach_mutex);
+static LIST_HEAD(all_atts);		/* by age; under blk_bpf_attach_mutex */
+static u32 next_id = 1;			/* under blk_bpf_attach_mutex */
 
 /*
  * An attachment's memory
@@ -60,7 +51,6 @@ static void att_free_rcu(struct rcu_head *rcu)
 	struct blk_bpf_att *att = container_of(rcu, struct blk_bpf_att, rcu);
 
 	att_free_frames(att);
-	free_percpu(att->counters);
 	kfree(att->missed);
 	kfree(att);
 }
@@ -83,11 +73,9 @@ static struct blk_bpf_att *att_alloc(void)
 
 	if (!att)
 		return NULL;
-	att->counters = alloc_percpu_gfp(struct blk_bpf_counters,
-					 GFP_KERNEL_ACCOUNT);
 	att->missed = kcalloc(BLK_BPF_MISSED_MAX, sizeof(*att->missed),
 			      GFP_KERNEL_ACCOUNT);
-	if (!att->counters || !att->missed) {
+	if (!att->missed) {
 		att_free_rcu(&att->rcu);
 		return NULL;
 	}
@@ -131,130 +119,27 @@ static int att_alloc_frames(struct blk_bpf_att *att)
 	return 0;
 }
 
-/*
- * A disk
- */
-
-static void disk_free_work(struct work_struct *work)
+/* Calls @prog, or nothing, from now on. Takes over the caller's reference. */
+static void att_set_prog(struct blk_bpf_att *att, struct bpf_prog *prog)
 {
-	struct blk_bpf_disk *disk = container_of(work, struct blk_bpf_disk, free);
+	struct bpf_prog *old = att->held;
 
-	percpu_ref_exit(&disk->inflight);
-	put_device(disk->dev);
-	kfree_rcu(disk, rcu);
-	/* free_wq is drained before this text goes away. */
-	module_put(THIS_MODULE);
-}
-
-/* The last bio came back after the last attachment went. Context: any. */
-static void disk_release(struct percpu_ref *ref)
-{
-	struct blk_bpf_disk *disk = container_of(ref, struct blk_bpf_disk, inflight);
-
-	queue_work(free_wq, &disk->free);
-}
-
-static struct blk_bpf_disk *disk_create(struct gendisk *gendisk)
-{
-	struct blk_bpf_disk *disk;
-	int err;
-
-	disk = kzalloc(sizeof(*disk), GFP_KERNEL_ACCOUNT);
-	if (!disk)
-		return ERR_PTR(-ENOMEM);
-	err = percpu_ref_init(&disk->inflight, disk_release, 0,
-			      GFP_KERNEL_ACCOUNT);
-	if (err) {
-		kfree(disk);
-		return ERR_PTR(err);
-	}
-	INIT_LIST_HEAD(&disk->atts);
-	INIT_WORK(&disk->free, disk_free_work);
-	disk->gendisk = gendisk;
-	disk->dev = get_device(disk_to_dev(gendisk));
-	__module_get(THIS_MODULE);
-	return disk;
-}
-
-static struct blk_bpf_disk *disk_get(struct gendisk *gendisk)
-{
-	struct blk_bpf_disk *disk;
-	int err;
-
-	lockdep_assert_held(&attach_mutex);
-	hlist_for_each_entry(disk,
-			     &blk_bpf_disks[hash_ptr(gendisk, BLK_BPF_DISK_BITS)],
-			     hash) {
-		if (disk->gendisk == gendisk)
-			return disk;
-	}
-	err = blk_bpf_interpose_start();
-	if (err)
-		return ERR_PTR(err);
-	disk = disk_create(gendisk);
-	if (IS_ERR(disk)) {
-		if (!nr_disks)
-			blk_bpf_interpose_stop();
-		return disk;
-	}
-	hlist_add_head_rcu(&disk->hash,
-			   &blk_bpf_disks[hash_ptr(gendisk, BLK_BPF_DISK_BITS)]);
-	nr_disks++;
-	return disk;
-}
-
-static void disk_update_mask(struct blk_bpf_disk *disk)
-{
-	struct blk_bpf_att *att;
-	u32 mask = 0;
-
-	list_for_each_entry(att, &disk->atts, disk_node)
-		mask |= att->ops_mask;
-	WRITE_ONCE(disk->ops_mask, mask);
-}
-
-/* By priority, and behind those of the same. */
-static void disk_add_att(struct blk_bpf_disk *disk, struct blk_bpf_att *att)
-{
-	struct blk_bpf_att *pos;
-
-	lockdep_assert_held(&attach_mutex);
-	list_for_each_entry(pos, &disk->atts, disk_node) {
-		if (pos->priority > att->priority)
-			break;
-	}
-	list_add_tail_rcu(&att->disk_node, &pos->disk_node);
-	att->disk = disk;
-	WRITE_ONCE(blk_bpf_attach_seq, att->seq);
-	disk_update_mask(disk);
-}
-
-/* Off its disk; bios on their way find no program. Waits for nothing. */
-static void disk_del_att(struct blk_bpf_att *att)
-{
-	struct blk_bpf_disk *disk = att->disk;
-
-	lockdep_assert_held(&attach_mutex);
-	if (!disk)
-		return;
-	att->disk = NULL;
-	list_del_rcu(&att->disk_node);
-	disk_update_mask(disk);
-	if (list_empty(&disk->atts)) {
-		hlist_del_rcu(&disk->hash);
-		percpu_ref_kill(&disk->inflight);
-		if (!--nr_disks)
-			blk_bpf_interpose_stop();
-	}
+	att->held = prog;
+	raw_spin_lock_irq(&att->lock);
+	rcu_assign_pointer(att->prog, prog);
+	raw_spin_unlock_irq(&att->lock);
+	/* Who is calling it is given a grace period by bpf-core. */
+	if (old)
+		bpf_prog_put(old);
 }
 
 /* No program any more, and nobody to follow. */
 static void att_end(struct blk_bpf_att *att)
 {
-	lockdep_assert_held(&attach_mutex);
-	disk_del_att(att);
+	lockdep_assert_held(&blk_bpf_attach_mutex);
+	blk_bpf_disk_del_att(att);
+	att_set_prog(att, NULL);
 	raw_spin_lock_irq(&att->lock);
-	RCU_INIT_POINTER(att->ops, NULL);
 	att->state = BLK_BPF_STATE_GONE;
 	blk_bpf_stream_end_all(att);
 	raw_spin_unlock_irq(&att->lock);
@@ -272,7 +157,7 @@ static struct blk_bpf_att *find_link(const struct bpf_link *link)
 {
 	struct blk_bpf_att *att;
 
-	lockdep_assert_held(&attach_mutex);
+	lockdep_assert_held(&blk_bpf_attach_mutex);
 	list_for_each_entry(att, &all_atts, node) {
 		if (att->link == link)
 			return att;
@@ -280,16 +165,18 @@ static struct blk_bpf_att *find_link(const struct bpf_link *link)
 	return NULL;
 }
 
-static void att_set_ops(struct blk_bpf_att *att, const struct blk_bpf_ops *ops)
+static void att_set_program(struct blk_bpf_att *att,
+			    const struct blk_bpf_program *program)
 {
+	bpf_prog_inc(program->prog);
+	att->unit = program->ops->unit;
+	att->overlap = program->ops->overlap;
 	raw_spin_lock_irq(&att->lock);
-	rcu_assign_pointer(att->ops, ops);
-	strscpy(att->name, ops->name);
-	if (att->state == BLK_BPF_STATE_EJECTED) {
-		att->state = BLK_BPF_STATE_LIVE;
-		att->reason[0] = '\0';
-	}
+	memcpy(att->name, program->ops->name, sizeof(att->name));
+	att->state = BLK_BPF_STATE_LIVE;
+	att->reason[0] = '\0';
 	raw_spin_unlock_irq(&att->lock);
+	att_set_prog(att, program->prog);
 }
 
 /**
@@ -297,44 +184,62 @@ static void att_set_ops(struct blk_bpf_att *att, const struct blk_bpf_ops *ops)
  * @ops:  the program
  * @link: by which it will be named
  *
- * Return: 0 or -ENOMEM.
+ * Return: 0, -ENOMEM or -EOPNOTSUPP.
  */
 int blk_bpf_link_add(const struct blk_bpf_ops *ops, struct bpf_link *link)
 {
-	struct blk_bpf_att *att = att_alloc();
+	struct blk_bpf_program program;
+	struct blk_bpf_att *att;
+	int err;
 
+	err = blk_bpf_program_of_ops(ops, &program, NULL);
+	if (err)
+		return err;
+	att = att_alloc();
 	if (!att)
 		return blk_bpf_refuse(NULL, -ENOMEM, "no memory for a link");
 	att->link = link;
-	att->unit = ops->unit;
-	att->overlap = ops->overlap;
-	att_set_ops(att, ops);
 
-	mutex_lock(&attach_mutex);
+	mutex_lock(&blk_bpf_attach_mutex);
+	att_set_program(att, &program);
 	list_add_tail(&att->node, &all_atts);
-	mutex_unlock(&attach_mutex);
+	mutex_unlock(&blk_bpf_attach_mutex);
 	return 0;
 }
 
 /**
  * blk_bpf_link_del - a link ends, and with it the attachment
- * @ops:  the program; bpf-core keeps it for a grace period
  * @link: the link
  */
-void blk_bpf_link_del(const struct blk_bpf_ops *ops, struct bpf_link *link)
+void blk_bpf_link_del(struct bpf_link *link)
 {
 	struct blk_bpf_att *att;
 
-	mutex_lock(&attach_mutex);
+	mutex_lock(&blk_bpf_attach_mutex);
 	att = find_link(link);
 	if (att) {
 		list_del(&att->node);
 		att->link = NULL;
 		att_end(att);
 	}
-	mutex_unlock(&attach_mutex);
+	mutex_unlock(&blk_bpf_attach_mutex);
 	if (att)
 		blk_bpf_att_put(att);
+}
+
+static int check_update(const struct blk_bpf_att *att,
+			const struct blk_bpf_ops *ops)
+{
+	if (!att)
+		return -ENOENT;
+	if (att->state == BLK_BPF_STATE_GONE)
+		return blk_bpf_refuse(NULL, -ENODEV,
+			"the device of this attachment was removed: detach it");
+	if (att->dev && (ops->unit != att->unit || ops->overlap != att->overlap))
+		return blk_bpf_refuse(NULL, -EINVAL,
+			"the attached program has unit %u and overlap %u, the new one %u and %u: detach, and attach the new one",
+			att->unit, att->overlap, ops->unit, ops->overlap);
+	return 0;
 }
 
 /**
@@ -345,30 +250,23 @@ void blk_bpf_link_del(const struct blk_bpf_ops *ops, struct bpf_link *link)
  * Between two units, for bios on their way too. A program that was ejected is
  * replaced like any other.
  *
- * Return: 0, -EINVAL or -ENOENT.
+ * Return: 0, -EINVAL, -ENOENT, -ENODEV or -EOPNOTSUPP.
  */
 int blk_bpf_link_update(const struct blk_bpf_ops *ops, struct bpf_link *link)
 {
+	struct blk_bpf_program program;
 	struct blk_bpf_att *att;
-	int err = 0;
+	int err;
 
-	mutex_lock(&attach_mutex);
+	err = blk_bpf_program_of_ops(ops, &program, NULL);
+	if (err)
+		return err;
+	mutex_lock(&blk_bpf_attach_mutex);
 	att = find_link(link);
-	if (!att)
-		err = -ENOENT;
-	else if (att->dev && (ops->unit != att->unit || ops->overlap != att->overlap))
-		err = blk_bpf_refuse(NULL, -EINVAL,
-			"the attached program has unit %u and overlap %u, the new one %u and %u: detach, and attach the new one",
-			att->unit, att->overlap, ops->unit, ops->overlap);
-	else if (att->state == BLK_BPF_STATE_GONE)
-		err = blk_bpf_refuse(NULL, -ENODEV,
-			"the device of this attachment was removed: detach it");
-	if (!err) {
-		att->unit = ops->unit;
-		att->overlap = ops->overlap;
-		att_set_ops(att, ops);
-	}
-	mutex_unlock(&attach_mutex);
+	err = check_update(att, ops);
+	if (!err)
+		att_set_program(att, &program);
+	mutex_unlock(&blk_bpf_attach_mutex);
 	return err;
 }
 
@@ -380,12 +278,12 @@ static void dev_removed(struct device *dev)
 {
 	struct blk_bpf_att *att;
 
-	mutex_lock(&attach_mutex);
+	mutex_lock(&blk_bpf_attach_mutex);
 	list_for_each_entry(att, &all_atts, node) {
 		if (att->dev == dev)
 			att_end(att);
 	}
-	mutex_unlock(&attach_mutex);
+	mutex_unlock(&blk_bpf_attach_mutex);
 }
 
 static struct class_interface removal = {
@@ -395,7 +293,7 @@ static DEFINE_MUTEX(removal_mutex);	/* protects removal.class */
 
 /*
  * The class of block devices is not exported, but every disk has it. Outside
- * attach_mutex: the class's own mutex is held around dev_removed().
+ * blk_bpf_attach_mutex: the class's own mutex is held around dev_removed().
  */
 static int learn_of_removals(const struct gendisk *disk)
 {
@@ -468,11 +366,13 @@ static void att_set_device(struct blk_bpf_att *att,
 	att->start = part ? (u64)bdev->bd_start_sect << SECTOR_SHIFT : 0;
 	/* A disk may grow while it is attached; a partition is what it is. */
 	att->end = part ? att->start + bdev_nr_bytes(bdev) : U64_MAX;
+	att->plain_unit = att->flags & BLK_BPF_ATTACH_MAY_FAIL ? 0 : att->unit;
+	att->plain_flags = BLK_BPF_F_LIVE | (att->overlap ? BLK_BPF_F_EDGE : 0);
 	att->devt = bdev->bd_dev;
 	snprintf(att->disk_name, sizeof(att->disk_name), "%pg", bdev);
 }
 
-/* Context: attach_mutex is held. */
+/* Context: blk_bpf_attach_mutex is held. */
 static int attach_locked(struct blk_bpf_attach *arg, struct bpf_link *link,
 			 struct block_device *bdev, struct blk_bpf_msg *msg)
 {
@@ -488,7 +388,7 @@ static int attach_locked(struct blk_bpf_attach *arg, struct bpf_link *link,
 	if (err)
 		return blk_bpf_refuse(msg, err, "no memory for an attachment");
 
-	disk = disk_get(bdev->bd_disk);
+	disk = blk_bpf_disk_get(bdev->bd_disk);
 	if (IS_ERR(disk)) {
 		att_free_frames(att);
 		return blk_bpf_refuse(msg, PTR_ERR(disk),
@@ -497,7 +397,7 @@ static int attach_locked(struct blk_bpf_attach *arg, struct bpf_link *link,
 	att->dev = get_device(&bdev->bd_device);
 	att->id = next_id++;
 	att->seq = blk_bpf_attach_seq + 1;
-	disk_add_att(disk, att);
+	blk_bpf_disk_add_att(disk, att);
 
 	/* dev_removed() may have been here before @att was. */
 	if (inode_unhashed(bdev->bd_mapping->host)) {
@@ -521,9 +421,9 @@ static int attach_link(struct blk_bpf_attach *arg, struct block_device *bdev,
 			arg->link_fd);
 	err = learn_of_removals(bdev->bd_disk);
 	if (!err) {
-		mutex_lock(&attach_mutex);
+		mutex_lock(&blk_bpf_attach_mutex);
 		err = attach_locked(arg, link, bdev, msg);
-		mutex_unlock(&attach_mutex);
+		mutex_unlock(&blk_bpf_attach_mutex);
 	}
 	/* Outside the mutex: the last reference ends the attachment. */
 	bpf_link_put(link);
@@ -548,80 +448,20 @@ int blk_bpf_attach(struct blk_bpf_attach *arg, struct blk_bpf_msg *msg)
 	return err;
 }
 
-/*
- * BLK_BPF_IOC_LIST, _MISSED, _STREAM
+/**
+ * blk_bpf_att_next - an attachment by id
+ * @start: the lowest id that will do
+ *
+ * Ids are given in the order of attaching, the list is in that of linking.
+ *
+ * Context: blk_bpf_attach_mutex is held, and keeps it.
+ * Return: the one with the lowest id, or NULL.
  */
-
-static u64 cycles_to_ns(u64 cycles)
-{
-#ifdef CONFIG_X86
-	return mul_u64_u64_div_u64(cycles, NSEC_PER_MSEC, tsc_khz ?: 1);
-#else
-	return cycles;
-#endif
-}
-
-static void report_counters(const struct blk_bpf_att *att,
-			    struct blk_bpf_attachment *entry)
-{
-	u64 cycles = 0;
-	int cpu;
-
-	for_each_possible_cpu(cpu) {
-		const struct blk_bpf_counters *c = per_cpu_ptr(att->counters, cpu);
-
-		entry->runs += READ_ONCE(c->runs);
-		entry->bios += READ_ONCE(c->bios);
-		entry->bytes += READ_ONCE(c->bytes);
-		entry->matches += READ_ONCE(c->matches);
-		entry->partial += READ_ONCE(c->partial);
-		entry->failed += READ_ONCE(c->failed);
-		entry->refused += READ_ONCE(c->refused);
-		cycles += READ_ONCE(c->cycles);
-	}
-	entry->time_ns = cycles_to_ns(cycles);
-}
-
-static void report_link(const struct blk_bpf_att *att,
-			struct blk_bpf_attachment *entry)
-{
-	struct bpf_link_info info = {};
-
-	/* unreg takes attach_mutex before a link goes away: it is there. */
-	lockdep_assert_held(&attach_mutex);
-	entry->link_id = att->link->id;
-	if (!att->link->ops->fill_link_info(att->link, &info))
-		entry->map_id = info.struct_ops.map_id;
-}
-
-static void report(struct blk_bpf_att *att, struct blk_bpf_attachment *entry)
-{
-	memset(entry, 0, sizeof(*entry));
-	report_link(att, entry);
-	report_counters(att, entry);
-	entry->id = att->id;
-	entry->flags = att->flags;
-	entry->priority = att->priority;
-	entry->dev_major = MAJOR(att->devt);
-	entry->dev_minor = MINOR(att->devt);
-	entry->unit = att->unit;
-	entry->overlap = att->overlap;
-	memcpy(entry->args, att->args, sizeof(entry->args));
-	strscpy(entry->disk, att->disk_name);
-	raw_spin_lock_irq(&att->lock);
-	entry->state = att->state;
-	entry->missed = att->missed_bios;
-	memcpy(entry->name, att->name, sizeof(entry->name));
-	memcpy(entry->reason, att->reason, sizeof(entry->reason));
-	raw_spin_unlock_irq(&att->lock);
-}
-
-/* Ids are given in the order of attaching, the list is in that of linking. */
-static struct blk_bpf_att *next_att(u32 start)
+struct blk_bpf_att *blk_bpf_att_next(u32 start)
 {
 	struct blk_bpf_att *att, *next = NULL;
 
-	lockdep_assert_held(&attach_mutex);
+	lockdep_assert_held(&blk_bpf_attach_mutex);
 	list_for_each_entry(att, &all_atts, node) {
 		if (att->id && att->id >= start && (!next || att->id < next->id))
 			next = att;
@@ -629,212 +469,16 @@ static struct blk_bpf_att *next_att(u32 start)
 	return next;
 }
 
-/* BLK_BPF_IOC_LIST, see the uapi header. */
-int blk_bpf_list(struct blk_bpf_list *arg, struct blk_bpf_msg *msg)
-{
-	struct blk_bpf_attachment __user *to = u64_to_user_ptr(arg->entries);
-	struct blk_bpf_attachment *entry;
-	struct blk_bpf_att *att;
-	u32 room = arg->nr;
-	int err = 0;
-
-	if (arg->entry_size != sizeof(*entry))
-		return blk_bpf_refuse(msg, -EINVAL,
-			"entry_size is %u: this kernel's struct blk_bpf_attachment has %zu bytes",
-			arg->entry_size, sizeof(*entry));
-	entry = kmalloc(sizeof(*entry), GFP_KERNEL_ACCOUNT);
-	if (!entry)
-		return -ENOMEM;
-
-	arg->nr = 0;
-	arg->total = 0;
-	mutex_lock(&attach_mutex);
-	for (att = next_att(arg->start); att; att = next_att(att->id + 1)) {
-		arg->total++;
-		if (arg->nr == room)
-			continue;
-		report(att, entry);
-		if (copy_to_user(&to[arg->nr], entry, sizeof(*entry))) {
-			err = -EFAULT;
-			break;
-		}
-		arg->nr++;
-	}
-	mutex_unlock(&attach_mutex);
-	kfree(entry);
-	return err;
-}
-
-/* A reference to the attachment of that id, or an error. */
-static struct blk_bpf_att *att_by_id(u32 id, struct blk_bpf_msg *msg)
-{
-	struct blk_bpf_att *att;
-
-	mutex_lock(&attach_mutex);
-	att = next_att(id);
-	if (att && att->id == id && id)
-		blk_bpf_att_get(att);
-	else
-		att = NULL;
-	mutex_unlock(&attach_mutex);
-	return att ?: ERR_PTR(blk_bpf_refuse(msg, -ENOENT,
-		"there is no attachment %u: list them", id));
-}
-
-/* BLK_BPF_IOC_MISSED, see the uapi header. */
-int blk_bpf_missed(struct blk_bpf_missed *arg, struct blk_bpf_msg *msg)
-{
-	struct blk_bpf_range *copy;
-	struct blk_bpf_att *att;
-	int err = 0;
-
-	if (arg->pad)
-		return blk_bpf_refuse(msg, -EINVAL, "pad is not 0");
-	att = att_by_id(arg->id, msg);
-	if (IS_ERR(att))
-		return PTR_ERR(att);
-	copy = kmalloc_array(BLK_BPF_MISSED_MAX, sizeof(*copy), GFP_KERNEL_ACCOUNT);
-	if (!copy) {
-		err = -ENOMEM;
-		goto put;
-	}
-	raw_spin_lock_irq(&att->lock);
-	arg->total = att->nr_missed;
-	memcpy(copy, att->missed, att->nr_missed * sizeof(*copy));
-	raw_spin_unlock_irq(&att->lock);
-
-	arg->nr = min(arg->nr, arg->total);
-	if (copy_to_user(u64_to_user_ptr(arg->extents), copy,
-			 arg->nr * sizeof(*copy)))
-		err = -EFAULT;
-	kfree(copy);
-put:
-	blk_bpf_att_put(att);
-	return err;
-}
-
-/* BLK_BPF_IOC_STREAM, see the uapi header. */
-struct file *blk_bpf_stream_open(struct blk_bpf_stream *arg,
-				 struct blk_bpf_msg *msg)
-{
-	struct blk_bpf_att *att;
-	struct file *file;
-
-	if (arg->pad)
-		return ERR_PTR(blk_bpf_refuse(msg, -EINVAL, "pad is not 0"));
-	att = att_by_id(arg->id, msg);
-	if (IS_ERR(att))
-		return ERR_CAST(att);
-	file = blk_bpf_stream_new(att, arg->entries, msg);
-	blk_bpf_att_put(att);
-	return file;
-}
-
-/*
- * Called from live I/O
- */
-
-/**
- * blk_bpf_att_eject - a program returned what no program may return
- * @att: runs no more; I/O goes on without it
- * @ret: what it returned
- *
- * Context: any.
- */
-void blk_bpf_att_eject(struct blk_bpf_att *att, int ret)
-{
-	unsigned long flags;
-	bool first;
-
-	raw_spin_lock_irqsave(&att->lock, flags);
-	first = att->state == BLK_BPF_STATE_LIVE && rcu_access_pointer(att->ops);
-	if (first) {
-		RCU_INIT_POINTER(att->ops, NULL);
-		scnprintf(att->reason, sizeof(att->reason),
-			  "the filter returned %d: it may return 0, 1, 2 or a negative errno",
-			  ret);
-		att->state = BLK_BPF_STATE_EJECTED;
-	}
-	raw_spin_unlock_irqrestore(&att->lock, flags);
-	if (first)
-		blk_bpf_event(att, BLK_BPF_EVENT_EJECTED, 0, 0, 0, ret);
-}
-
-static u64 range_end(const struct blk_bpf_range *range)
-{
-	return range->off + range->len;
-}
-
-/* Makes @range cover [@pos, @end) too. */
-static void range_extend(struct blk_bpf_range *range, u64 pos, u64 end)
-{
-	end = max(end, range_end(range));
-	range->off = min(pos, range->off);
-	range->len = end - range->off;
-}
-
-/* Joins an extent with those after it that it has come to touch. */
-static void missed_join(struct blk_bpf_att *att, u32 i)
-{
-	struct blk_bpf_range *range = &att->missed[i];
-	u32 next = i + 1;
-
-	while (next < att->nr_missed && range[next - i].off <= range_end(range)) {
-		range_extend(range, range[next - i].off, range_end(&range[next - i]));
-		next++;
-	}
-	memmove(&att->missed[i + 1], &att->missed[next],
-		(att->nr_missed - next) * sizeof(*range));
-	att->nr_missed -= next - i - 1;
-}
-
-/**
- * blk_bpf_att_missed - record what a program did not get to see
- * @att: the attachment
- * @pos: bytes from the start of the attached device
- * @len: bytes
- *
- * Allocates nothing: memory is what may have been short.
- *
- * Context: any.
- */
-void blk_bpf_att_missed(struct blk_bpf_att *att, u64 pos, u64 len)
-{
-	unsigned long flags;
-	u32 i = 0;
-
-	raw_spin_lock_irqsave(&att->lock, flags);
-	att->missed_bios++;
-	/* i: the first extent that ends at or after pos */
-	while (i < att->nr_missed && range_end(&att->missed[i]) < pos)
-		i++;
-	if (i < att->nr_missed && att->missed[i].off <= pos + len) {
-		range_extend(&att->missed[i], pos, pos + len);
-	} else if (att->nr_missed < BLK_BPF_MISSED_MAX) {
-		memmove(&att->missed[i + 1], &att->missed[i],
-			(att->nr_missed - i) * sizeof(*att->missed));
-		att->missed[i].off = pos;
-		att->missed[i].len = len;
-		att->nr_missed++;
-	} else {
-		/* Full: a neighbour covers it, and what lies between. */
-		i = min(i, att->nr_missed - 1);
-		range_extend(&att->missed[i], pos, pos + len);
-	}
-	missed_join(att, i);
-	raw_spin_unlock_irqrestore(&att->lock, flags);
-}
-
 int blk_bpf_attach_init(void)
 {
 	int err;
 
-	free_wq = alloc_workqueue("blk_bpf", WQ_MEM_RECLAIM, 0);
-	if (!free_wq)
-		return -ENOMEM;
+	err = blk_bpf_disks_init();
+	if (err)
+		return err;
 	err = blk_bpf_interpose_init();
 	if (err)
-		destroy_workqueue(free_wq);
+		blk_bpf_disks_exit();
 	return err;
 }
 
@@ -842,7 +486,7 @@ void blk_bpf_attach_exit(void)
 {
 	if (removal.class)
 		class_interface_unregister(&removal);
-	destroy_workqueue(free_wq);
+	blk_bpf_disks_exit();
 	blk_bpf_interpose_exit();
 	/* att_free_rcu() and the streams' like */
 	rcu_barrier();

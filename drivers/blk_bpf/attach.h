@@ -16,23 +16,7 @@ struct bio;
 #define BLK_BPF_CONTEXTS	4
 #define BLK_BPF_FRAME_MATCHES	64
 
-/**
- * struct blk_bpf_frame - what one context of a CPU needs to present a bio
- * @run:     the program being called
- * @hook:    of the bio that is being presented, for events
- * @att:     whose frame this is
- * @matches: what @run emitted and nobody has counted yet
- * @bounce:  a copy of a unit that is not contiguous, or that may not change
- */
-struct blk_bpf_frame {
-	struct blk_bpf_run run;
-	const struct blk_bpf_hook *hook;
-	struct blk_bpf_att *att;
-	struct blk_bpf_match matches[BLK_BPF_FRAME_MATCHES];
-	u8 bounce[] __aligned(8);
-};
-
-/* One for a CPU, written with preemption disabled; cycles are get_cycles(). */
+/* Written by one context of one CPU only; cycles are get_cycles(). */
 struct blk_bpf_counters {
 	u64 runs;
 	u64 bios;
@@ -44,6 +28,24 @@ struct blk_bpf_counters {
 	u64 cycles;
 };
 
+/**
+ * struct blk_bpf_frame - what one context of a CPU needs to present a bio
+ * @run:     the program being called
+ * @hook:    of the bio that is being presented, for events
+ * @att:     whose frame this is
+ * @count:   what was done in it
+ * @matches: what @run emitted and nobody has counted yet
+ * @bounce:  a copy of a unit that is not contiguous, or that may not change
+ */
+struct blk_bpf_frame {
+	struct blk_bpf_run run;
+	const struct blk_bpf_hook *hook;
+	struct blk_bpf_att *att;
+	struct blk_bpf_counters count;
+	struct blk_bpf_match matches[BLK_BPF_FRAME_MATCHES];
+	u8 bounce[] __aligned(8);
+};
+
 /* Extents kept before neighbours are joined. */
 #define BLK_BPF_MISSED_MAX	128
 
@@ -53,38 +55,50 @@ struct blk_bpf_counters {
  * @ref:      the list of all, and every stream
  * @rcu:      frees it
  * @link:     whose life it shares; valid while in the list of all
- * @ops:      the program: RCU, written under @lock; NULL once unlinked, ejected
- *	      or gone. Who reads it with preemption disabled may call it: bpf-core
- *	      frees no trampoline before a grace period
+ * @prog:     the program: RCU, written under @lock; NULL once unlinked, ejected
+ *	      or gone. Who reads it with preemption disabled may call it
+ * @held:     the same, for the reference; under blk_bpf_attach_mutex
  * @disk:     the disk it is on, or NULL; under the attach mutex
  * @disk_node: in disk->atts: RCU list
  * @dev:      the block device; a reference from attaching to removal
  * @name, @disk_name, @devt, @id, @flags, @priority, @args: as uapi has them
+ * @plain_unit: bytes of a bio that needs no cutting and no copy: @unit, or 0 if
+ *	      the program gets a copy of all
+ * @plain_flags: BLK_BPF_F_* of a call for such a bio
  * @unit, @overlap: of the program that was attached
  * @ops_mask: BIT(enum blk_bpf_op) of what it wants to be called for
  * @start, @end: what it sees of the whole disk (bytes)
  * @seq:      bios hooked before have a lower one
  * @state:    enum blk_bpf_attach_state; written under @lock
  * @reason:   why ejected; under @lock
- * @counters: per CPU
  * @frames:   by CPU: BLK_BPF_CONTEXTS times @frame_size bytes
  * @frame_size: of a struct blk_bpf_frame with its bounce buffer
  * @streams:  RCU list of open streams
- * @lock:     protects @ops, @state, @reason and @streams against writers, and
+ * @lock:     protects @prog, @state, @reason and @streams against writers, and
  *	      @missed with its counts; taken in any context, interrupts off
  * @missed:   extents, by position
  * @nr_missed: of them
  * @missed_bios: how many bios they come from
  */
 struct blk_bpf_att {
+	/* What the hot path reads, together. */
+	struct list_head disk_node;
+	struct bpf_prog __rcu *prog;
+	u64 seq;
+	u64 start;
+	u64 end;
+	u32 ops_mask;
+	u32 plain_unit;
+	u32 plain_flags;
+	u32 frame_size;
+	void **frames;
+
 	struct list_head node;
 	struct kref ref;
 	struct rcu_head rcu;
 	struct bpf_link *link;
-	const struct blk_bpf_ops __rcu *ops;
-
+	struct bpf_prog *held;
 	struct blk_bpf_disk *disk;
-	struct list_head disk_node;
 	struct device *dev;
 	char name[BLK_BPF_NAME_LEN];
 	char disk_name[BDEVNAME_SIZE];
@@ -95,17 +109,9 @@ struct blk_bpf_att {
 	u64 args[BLK_BPF_NR_ARGS];
 	u32 unit;
 	u32 overlap;
-	u32 ops_mask;
-	u64 start;
-	u64 end;
-	u64 seq;
 
 	u32 state;
 	char reason[128];
-	struct blk_bpf_counters __percpu *counters;
-	void **frames;
-	u32 frame_size;
-
 	struct list_head streams;
 	raw_spinlock_t lock;
 	struct blk_bpf_range *missed;
@@ -113,7 +119,6 @@ struct blk_bpf_att {
 	u64 missed_bios;
 };
 
-/* Context: preemption disabled. */
 static __always_inline struct blk_bpf_frame *
 blk_bpf_att_frame(const struct blk_bpf_att *att, unsigned int cpu,
 		  unsigned int context)
@@ -161,6 +166,32 @@ blk_bpf_disk_find(const struct gendisk *gendisk)
 	return NULL;
 }
 
+/*
+ * References of bios to their disk. Preemption is off where they are taken and
+ * dropped, which is as good a reader for percpu_ref's switch to atomic mode as
+ * the rcu_read_lock() that its own functions bring, and costs nothing: those
+ * are a sixth of what an empty filter costs. The slow case is theirs.
+ */
+static __always_inline bool blk_bpf_disk_tryget(struct blk_bpf_disk *disk)
+{
+	unsigned long __percpu *count;
+
+	if (unlikely(!__ref_is_percpu(&disk->inflight, &count)))
+		return percpu_ref_tryget_live(&disk->inflight);
+	this_cpu_inc(*count);
+	return true;
+}
+
+static __always_inline void blk_bpf_disk_put(struct blk_bpf_disk *disk)
+{
+	unsigned long __percpu *count;
+
+	if (unlikely(!__ref_is_percpu(&disk->inflight, &count)))
+		percpu_ref_put(&disk->inflight);
+	else
+		this_cpu_dec(*count);
+}
+
 /**
  * struct blk_bpf_hook - a bio on its way, borrowed
  * @end_io:  the submitter's
@@ -193,9 +224,20 @@ int blk_bpf_frame_flush(struct blk_bpf_run *run);
 void blk_bpf_present_missed(struct blk_bpf_disk *disk, u64 seq, u32 op,
 			    const struct bvec_iter *iter);
 
+/* disk.c */
+int blk_bpf_disks_init(void);
+void blk_bpf_disks_exit(void);
+struct blk_bpf_disk *blk_bpf_disk_get(struct gendisk *gendisk);
+void blk_bpf_disk_add_att(struct blk_bpf_disk *disk, struct blk_bpf_att *att);
+void blk_bpf_disk_del_att(struct blk_bpf_att *att);
+
 /* attach.c */
+extern struct mutex blk_bpf_attach_mutex;
+struct blk_bpf_att *blk_bpf_att_next(u32 start);
 void blk_bpf_att_get(struct blk_bpf_att *att);
 void blk_bpf_att_put(struct blk_bpf_att *att);
+
+/* trouble.c: context: any */
 void blk_bpf_att_eject(struct blk_bpf_att *att, int ret);
 void blk_bpf_att_missed(struct blk_bpf_att *att, u64 pos, u64 len);
 

@@ -6,9 +6,11 @@
  *	progmap     finds the program behind a map fd
  *	run         calls a program for one unit
  *	scan, job, chunk   a program over ranges of a device
- *	attach      which program is on which device
+ *	attach      which program is on which device; disk: what has any
+ *	report      what attachments have to say
  *	interpose   the way into live I/O and out of it, alone
- *	present     a completed bio to the programs of its device
+ *	present     a completed bio to the programs of its device; trouble: what
+ *	            may go wrong there
  *	stream      matches of live I/O to user space
  *	control     /dev/blk_bpf; msg: a sentence for every refusal
  */
@@ -46,21 +48,19 @@ int blk_bpf_kfuncs_init(void);
 bool blk_bpf_is_our_st_ops(const struct bpf_struct_ops *st_ops);
 const struct btf_type *blk_bpf_type_by_id(u32 *id);
 
-/* progmap.c: map fd to program */
-
-const struct blk_bpf_ops *blk_bpf_map_ops(struct bpf_map *map,
-					  struct blk_bpf_msg *msg);
-
 /* attach.c: which program is on which device */
 
 int blk_bpf_attach_init(void);
 void blk_bpf_attach_exit(void);
 
 int blk_bpf_link_add(const struct blk_bpf_ops *ops, struct bpf_link *link);
-void blk_bpf_link_del(const struct blk_bpf_ops *ops, struct bpf_link *link);
+void blk_bpf_link_del(struct bpf_link *link);
 int blk_bpf_link_update(const struct blk_bpf_ops *ops, struct bpf_link *link);
 
 int blk_bpf_attach(struct blk_bpf_attach *arg, struct blk_bpf_msg *msg);
+
+/* report.c: what attachments have to say */
+
 int blk_bpf_list(struct blk_bpf_list *arg, struct blk_bpf_msg *msg);
 int blk_bpf_missed(struct blk_bpf_missed *arg, struct blk_bpf_msg *msg);
 struct file *blk_bpf_stream_open(struct blk_bpf_stream *arg,
@@ -92,8 +92,15 @@ void blk_bpf_scanner_release(struct blk_bpf_scanner *scanner);
 
 u32 blk_bpf_scan_threads_max(void);
 
+extern atomic_t blk_bpf_scan_submitters;
+bool __blk_bpf_scan_submitting(void);
+
 /* True while the current task submits reads of a scan. */
-bool blk_bpf_scan_submitting(void);
+static __always_inline bool blk_bpf_scan_submitting(void)
+{
+	return unlikely(atomic_read(&blk_bpf_scan_submitters)) &&
+	       __blk_bpf_scan_submitting();
+}
 
 /* control.c */
 

@@ -12,8 +12,9 @@
 
 #include "scan.h"
 
-/* Units between looking whether somebody waits for this CPU, or for RCU. */
-#define UNITS_PER_BREATH	16
+/* What is run between looking whether somebody waits for this CPU, or for RCU. */
+#define BREATH_BYTES	(64U << 10)
+#define BREATH_UNITS	16U
 
 /*
  * Memory
@@ -66,7 +67,7 @@ static int chunk_map_buf(struct scan_chunk *chunk)
 /* Whole blocks around the units and what the last of them sees behind it. */
 static u32 chunk_buf_len(const struct scan_job *job)
 {
-	return PAGE_ALIGN(job->chunk_len + job->ops->overlap + 2 * job->block);
+	return PAGE_ALIGN(job->chunk_len + job->overlap + 2 * job->block);
 }
 
 void scan_chunk_free(struct scan_chunk *chunk)
@@ -110,6 +111,7 @@ void scan_chunk_reset(struct scan_chunk *chunk)
 	chunk->err = 0;
 	chunk->ret = 0;
 	chunk->stop = false;
+	chunk->unsorted = false;
 	chunk->prog_ns = 0;
 	chunk->out_page = NULL;
 	chunk->counted = false;
@@ -126,7 +128,7 @@ static void chunk_extent(const struct scan_chunk *chunk, u64 off, u32 len,
 {
 	const struct scan_job *job = chunk->job;
 	const struct blk_bpf_range *range = &job->ranges[chunk->range];
-	u64 seen = min(off + len + job->ops->overlap, range->len);
+	u64 seen = min(off + len + job->overlap, range->len);
 
 	*start = round_down(range->off + off, job->block);
 	*end = min(round_up(range->off + seen, job->block), job->dev_len);
@@ -153,8 +155,8 @@ static void chunk_read_done(struct kiocb *iocb, long ret)
 }
 
 /**
- * scan_chunk_read - begin to read a planned chunk
- * @chunk: PLANNED, then READING; READY when all is there, or nothing
+ * scan_chunk_read - begin to read a chunk
+ * @chunk: READING, and then READY when all is there, or nothing
  *
  * Direct I/O, so that it is the device's data that is scanned and the page
  * cache stays as it is; dirty pages of the device are written back first.
@@ -320,20 +322,25 @@ static bool is_sorted(const struct blk_bpf_match *array, u32 nr)
 
 /*
  * Matches are reported in device order, whatever order a program emits them
- * in. As a rule it is this one, and one look is all.
+ * in. As a rule it is this one, and one look is all. Those of one unit that
+ * went over the end of a page are looked at where memory can be had.
  */
-static int chunk_sort_unit(struct scan_chunk *chunk)
+static void chunk_sort_unit(struct scan_chunk *chunk)
 {
 	struct blk_bpf_run *run = &chunk->run;
 	u32 nr = run->emitted;
-	struct blk_bpf_match *array;
+	struct blk_bpf_match *array = run->out + run->nr - nr;
 
-	if (likely(run->nr >= nr)) {
-		array = run->out + run->nr - nr;
-		if (!is_sorted(array, nr))
-			sort(array, nr, sizeof(*array), match_cmp, NULL);
-		return 0;
-	}
+	if (unlikely(run->nr < nr))
+		chunk->unsorted = true;
+	else if (!is_sorted(array, nr))
+		sort(array, nr, sizeof(*array), match_cmp, NULL);
+}
+
+static int chunk_sort_pages(struct scan_chunk *chunk)
+{
+	u32 nr = chunk->run.emitted;
+	struct blk_bpf_match *array;
 
 	array = kvmalloc_array(nr, sizeof(*array), GFP_KERNEL_ACCOUNT);
 	if (!array)
@@ -344,6 +351,7 @@ static int chunk_sort_unit(struct scan_chunk *chunk)
 		last_matches(chunk, array, nr, true);
 	}
 	kvfree(array);
+	chunk->unsorted = false;
 	return 0;
 }
 
@@ -365,29 +373,24 @@ static __always_inline bool chunk_run_unit(struct scan_chunk *chunk, u64 off, u3
 	const struct scan_job *job = chunk->job;
 	const struct blk_bpf_range *range = &job->ranges[chunk->range];
 	struct blk_bpf_run *run = &chunk->run;
-	u32 visible = min_t(u64, len + job->ops->overlap, range->len - off);
+	u32 visible = min_t(u64, len + job->overlap, range->len - off);
 	u64 pos = range->off + off;
 	u32 flags = 0;
 	int ret;
 
 	if (unlikely(len != job->unit))
 		flags |= BLK_BPF_F_SHORT;
-	if (unlikely(visible != len + job->ops->overlap))
+	if (unlikely(visible != len + job->overlap))
 		flags |= BLK_BPF_F_EDGE;
 	run->kctx.u.flags = flags;
-	ret = blk_bpf_run_unit(run, job->ops, pos, chunk->buf + (pos - chunk->base),
+	ret = blk_bpf_run_unit(run, job->program.prog, pos, chunk->buf + (pos - chunk->base),
 			       len, visible);
 	chunk->units++;
 	if (unlikely(ret) && !chunk_take_ret(chunk, ret))
 		return false;
-	if (run->emitted) {
-		if (run->emitted > 1 && !(job->flags & BLK_BPF_SCAN_COUNT)) {
-			chunk->err = chunk_sort_unit(chunk);
-			if (chunk->err)
-				return false;
-		}
-		chunk->matches += run->emitted;
-	}
+	if (run->emitted > 1 && !(job->flags & BLK_BPF_SCAN_COUNT))
+		chunk_sort_unit(chunk);
+	chunk->matches += run->emitted;
 	chunk->done += len;
 	return true;
 }
@@ -414,26 +417,62 @@ static void chunk_drop_unit(struct scan_chunk *chunk)
 	}
 }
 
-static void chunk_run_units(struct scan_chunk *chunk, bool read)
+/*
+ * Some units in one go: what surrounds a call is shared by them.
+ *
+ * Return: whether there are more to run.
+ */
+static bool chunk_run_breath(struct scan_chunk *chunk, u32 units)
 {
 	const u32 unit = chunk->job->unit;
-	u32 breath = 0;
+	bool more = true;
+	u32 len = 0;
 
-	while (chunk->done < chunk->len && !chunk->stop) {
-		u32 len = min(unit, chunk->len - chunk->done);
-		u64 off = chunk->off + chunk->done;
-
-		if (read) {
-			chunk->run.emitted = 0;
-			chunk->err = chunk_read_unit(chunk, off, len);
-			if (chunk->err)
-				return;
-		}
-		if (!chunk_run_unit(chunk, off, len))
-			break;
-		if (!(++breath % UNITS_PER_BREATH))
-			chunk_breathe(chunk);
+	rcu_read_lock();
+	migrate_disable();
+	while (more && units-- && chunk->done < chunk->len && !chunk->unsorted) {
+		len = min(unit, chunk->len - chunk->done);
+		more = chunk_run_unit(chunk, chunk->off + chunk->done, len) &&
+		       !chunk->stop;
 	}
+	migrate_enable();
+	rcu_read_unlock();
+
+	if (unlikely(chunk->unsorted)) {
+		chunk->err = chunk_sort_pages(chunk);
+		if (chunk->err) {
+			/* Not done, then: its matches cannot be handed out. */
+			chunk->done -= len;
+			chunk->matches -= chunk->run.emitted;
+			return false;
+		}
+	}
+	return more && chunk->done < chunk->len;
+}
+
+static void chunk_run_units(struct scan_chunk *chunk)
+{
+	u32 units = clamp(BREATH_BYTES / chunk->job->unit, 1U, BREATH_UNITS);
+
+	do {
+		chunk_breathe(chunk);
+	} while (chunk_run_breath(chunk, units));
+}
+
+/* The same, with a read of its own for every unit. */
+static void chunk_read_and_run_units(struct scan_chunk *chunk)
+{
+	const u32 unit = chunk->job->unit;
+
+	do {
+		u32 len = min(unit, chunk->len - chunk->done);
+
+		chunk->run.emitted = 0;
+		chunk->err = chunk_read_unit(chunk, chunk->off + chunk->done, len);
+		if (chunk->err)
+			return;
+		chunk_breathe(chunk);
+	} while (chunk_run_breath(chunk, 1));
 }
 
 static void chunk_run_timed(struct scan_chunk *chunk, bool read)
@@ -443,7 +482,10 @@ static void chunk_run_timed(struct scan_chunk *chunk, bool read)
 	chunk->err = chunk_begin(chunk);
 	if (!chunk->err) {
 		chunk->run.emitted = 0;
-		chunk_run_units(chunk, read);
+		if (read)
+			chunk_read_and_run_units(chunk);
+		else
+			chunk_run_units(chunk);
 		list_last_entry(&chunk->pages, struct match_page, node)->nr =
 			chunk->run.nr;
 		if (chunk->err)

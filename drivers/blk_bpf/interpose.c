@@ -83,7 +83,7 @@ static noinline void hook_free_slow(struct blk_bpf_hook *hook)
 		kmem_cache_free(hook_cache, hook);
 }
 
-/* Context: any. */
+/* Context: preemption disabled. */
 static __always_inline void hook_free(struct blk_bpf_hook *hook)
 {
 	if (unlikely(atomic_read(&hook_reserve_wanted)) ||
@@ -91,11 +91,9 @@ static __always_inline void hook_free(struct blk_bpf_hook *hook)
 		hook_free_slow(hook);
 }
 
-static u32 bio_class(const struct bio *bio)
+static noinline u32 bio_class_of_others(const struct bio *bio)
 {
 	switch (bio_op(bio)) {
-	case REQ_OP_READ:
-		return BLK_BPF_OP_READ;
 	case REQ_OP_WRITE:
 	case REQ_OP_ZONE_APPEND:
 		/* A flush comes as an empty write. */
@@ -118,6 +116,12 @@ static u32 bio_class(const struct bio *bio)
 	}
 }
 
+static __always_inline u32 bio_class(const struct bio *bio)
+{
+	return likely(bio_op(bio) == REQ_OP_READ) ? BLK_BPF_OP_READ :
+						    bio_class_of_others(bio);
+}
+
 /* Out: the bio is complete. */
 static void hook_end_io(struct bio *bio)
 {
@@ -127,9 +131,14 @@ static void hook_end_io(struct bio *bio)
 
 	bio->bi_end_io = end_io;
 	bio->bi_private = hook->private;
-	blk_bpf_present(hook, bio);
+
+	preempt_disable();
+	if (likely(!bio->bi_status))
+		blk_bpf_present(hook, bio);
 	hook_free(hook);
-	percpu_ref_put(&disk->inflight);
+	blk_bpf_disk_put(disk);
+	preempt_enable();
+
 	if (likely(end_io))
 		end_io(bio);
 }
@@ -148,7 +157,7 @@ static noinline void hook_miss(struct blk_bpf_disk *disk, const struct bio *bio,
 			       &bio->bi_iter);
 }
 
-static noinline void hook_bio(struct blk_bpf_disk *disk, struct bio *bio)
+static __always_inline void hook_bio(struct blk_bpf_disk *disk, struct bio *bio)
 {
 	struct blk_bpf_hook *hook;
 	u32 op = bio_class(bio);
@@ -160,11 +169,11 @@ static noinline void hook_bio(struct blk_bpf_disk *disk, struct bio *bio)
 		hook_miss(disk, bio, op);
 		return;
 	}
-	if (unlikely(!percpu_ref_tryget_live(&disk->inflight)))
+	if (unlikely(!blk_bpf_disk_tryget(disk)))
 		return;
 	hook = hook_alloc();
 	if (unlikely(!hook)) {
-		percpu_ref_put(&disk->inflight);
+		blk_bpf_disk_put(disk);
 		hook_miss(disk, bio, op);
 		return;
 	}

@@ -27,7 +27,7 @@ struct submitter {
 
 static LIST_HEAD(submitters);			/* under submitters_lock */
 static DEFINE_RAW_SPINLOCK(submitters_lock);	/* taken by the hook: irq-safe */
-static atomic_t nr_submitters;			/* spares the hook the lock */
+atomic_t blk_bpf_scan_submitters;		/* how many; spares the hook the lock */
 
 static void submitter_add(struct submitter *submitter)
 {
@@ -35,24 +35,24 @@ static void submitter_add(struct submitter *submitter)
 	raw_spin_lock_irq(&submitters_lock);
 	list_add(&submitter->node, &submitters);
 	raw_spin_unlock_irq(&submitters_lock);
-	atomic_inc(&nr_submitters);
+	atomic_inc(&blk_bpf_scan_submitters);
 }
 
 static void submitter_del(struct submitter *submitter)
 {
-	atomic_dec(&nr_submitters);
+	atomic_dec(&blk_bpf_scan_submitters);
 	raw_spin_lock_irq(&submitters_lock);
 	list_del(&submitter->node);
 	raw_spin_unlock_irq(&submitters_lock);
 }
 
-bool blk_bpf_scan_submitting(void)
+bool __blk_bpf_scan_submitting(void)
 {
 	struct submitter *submitter;
 	bool found = false;
 	unsigned long flags;
 
-	if (likely(!atomic_read(&nr_submitters)) || !in_task())
+	if (!in_task())
 		return false;
 	raw_spin_lock_irqsave(&submitters_lock, flags);
 	list_for_each_entry(submitter, &submitters, node) {
@@ -92,20 +92,22 @@ static int job_get_program(struct scan_job *job, const struct blk_bpf_scan *arg,
 			   struct blk_bpf_msg *msg)
 {
 	struct bpf_map *map = bpf_map_get(arg->prog_fd);
+	int err;
 
 	if (IS_ERR(map))
 		return blk_bpf_refuse(msg, PTR_ERR(map),
 			"prog_fd %d is not a BPF map: give the struct_ops map of the program",
 			arg->prog_fd);
 	job->map = map;
-	job->ops = blk_bpf_map_ops(map, msg);
-	if (IS_ERR(job->ops))
-		return PTR_ERR(job->ops);
+	err = blk_bpf_program_of_map(map, &job->program, msg);
+	if (err)
+		return err;
 	if (arg->unit > BLK_BPF_UNIT_MAX)
 		return blk_bpf_refuse(msg, -EINVAL,
 			"unit %u is too large: at most %u bytes", arg->unit,
 			BLK_BPF_UNIT_MAX);
-	job->unit = arg->unit ?: job->ops->unit;
+	job->unit = arg->unit ?: job->program.ops->unit;
+	job->overlap = job->program.ops->overlap;
 	return 0;
 }
 
@@ -350,7 +352,6 @@ static bool plan_chunk(struct scan_job *job, struct scan_chunk *chunk)
 	chunk->off = job->next_off;
 	chunk->len = min_t(u64, job->chunk_len,
 			   job->ranges[chunk->range].len - chunk->off);
-	chunk->state = CHUNK_PLANNED;
 	job->next_off += chunk->len;
 	return true;
 }
@@ -373,23 +374,6 @@ static struct scan_chunk *idle_chunk(struct scan_job *job)
 	return job->nr_chunks ? NULL : ERR_PTR(-ENOMEM);
 }
 
-static int submit_new(struct scan_job *job)
-{
-	struct scan_chunk *chunk;
-
-	while ((chunk = idle_chunk(job))) {
-		if (IS_ERR(chunk))
-			return PTR_ERR(chunk);
-		if (!plan_chunk(job, chunk))
-			break;
-		spin_lock_irq(&job->lock);
-		list_move_tail(&chunk->node, &job->chunks);
-		spin_unlock_irq(&job->lock);
-		scan_chunk_read(chunk);
-	}
-	return 0;
-}
-
 /**
  * scan_job_submit - have as many chunks under way as there may be
  * @job: the job
@@ -400,15 +384,21 @@ int scan_job_submit(struct scan_job *job)
 {
 	struct submitter submitter;
 	struct scan_chunk *chunk;
-	int err;
+	int err = 0;
 
 	submitter_add(&submitter);
-	/* Planned by an earlier call that did not come to run them. */
-	list_for_each_entry(chunk, &job->chunks, node) {
-		if (READ_ONCE(chunk->state) == CHUNK_PLANNED)
-			scan_chunk_read(chunk);
+	while ((chunk = idle_chunk(job))) {
+		if (IS_ERR(chunk)) {
+			err = PTR_ERR(chunk);
+			break;
+		}
+		if (!plan_chunk(job, chunk))
+			break;
+		spin_lock_irq(&job->lock);
+		list_move_tail(&chunk->node, &job->chunks);
+		spin_unlock_irq(&job->lock);
+		scan_chunk_read(chunk);
 	}
-	err = submit_new(job);
 	submitter_del(&submitter);
 	return err;
 }
@@ -497,11 +487,10 @@ static bool job_is_reading(struct scan_job *job)
  * @job: goes on with scan_job_submit(), or is freed
  *
  * Reads under way go into our memory, so they are waited for whatever happens.
- * What was read but not run will be read again: it may be another day then.
+ * What was read is run when the scan goes on, like the matches that are kept.
  */
 void scan_job_pause(struct scan_job *job)
 {
-	struct scan_chunk *chunk;
 	u32 i;
 
 	spin_lock_irq(&job->lock);
@@ -515,8 +504,7 @@ void scan_job_pause(struct scan_job *job)
 	job->pausing = false;
 	list_for_each_entry(chunk, &job->chunks, node) {
 		if (chunk->state == CHUNK_READY) {
-			chunk->state = CHUNK_PLANNED;
-			chunk->read_err = 0;
+					chunk->read_err = 0;
 		}
 	}
 	spin_unlock_irq(&job->lock);

@@ -13,6 +13,7 @@ void blk_bpf_run_init(struct blk_bpf_run *run, u32 unit, u32 flags,
 		      const u64 *args)
 {
 	memset(&run->kctx, 0, sizeof(run->kctx));
+	run->args[0] = (unsigned long)&run->kctx;
 	run->kctx.u.size = sizeof(run->kctx.u);
 	run->kctx.u.unit = unit;
 	run->kctx.u.flags = flags;

@@ -6,6 +6,8 @@
 #ifndef BLK_BPF_RUN_H
 #define BLK_BPF_RUN_H
 
+#include <linux/filter.h>
+
 #include "blk_bpf.h"
 
 /**
@@ -25,8 +27,8 @@ struct blk_bpf_kctx {
 
 /**
  * struct blk_bpf_ops - a program; the kernel's side of the BPF struct_ops type
- * @filter:  called for every unit, see enum blk_bpf_ret for what it returns.
- *	     Context: any, hard interrupt included; RCU read side
+ * @filter:  for every unit; see enum blk_bpf_ret for what it returns. Its type
+ *	     is what the verifier goes by; it is called by blk_bpf_run_unit()
  * @unit:    bytes a call, never 0 here
  * @overlap: bytes after the unit that a call sees
  * @name:    NUL-terminated
@@ -39,8 +41,28 @@ struct blk_bpf_ops {
 };
 
 /**
+ * struct blk_bpf_program - a program that can be called
+ * @ops:  what its author said of it
+ * @prog: the filter
+ *
+ * Both belong to the struct_ops map, whose reference keeps them.
+ */
+struct blk_bpf_program {
+	const struct blk_bpf_ops *ops;
+	struct bpf_prog *prog;
+};
+
+/* progmap.c: from a map, or from what is in it, to the program */
+int blk_bpf_program_of_map(struct bpf_map *map, struct blk_bpf_program *program,
+			   struct blk_bpf_msg *msg);
+int blk_bpf_program_of_ops(const struct blk_bpf_ops *ops,
+			   struct blk_bpf_program *program,
+			   struct blk_bpf_msg *msg);
+
+/**
  * struct blk_bpf_run - a program being called, and what it emitted
- * @kctx:    handed to the program; first of all, and all that it reaches
+ * @args:    what the program's r1 points to: kctx, data, data_end
+ * @kctx:    handed to the program, and all that it reaches
  * @visible: data_end - data of this call (bytes)
  * @emitted: matches of this call
  * @err:     the first error of blk_bpf_emit() in this call, or 0
@@ -52,6 +74,7 @@ struct blk_bpf_ops {
  * Emitting needs no lock: a run belongs to the CPU and the context that calls.
  */
 struct blk_bpf_run {
+	u64 args[3];
 	struct blk_bpf_kctx kctx;
 	u32 visible;
 	u32 emitted;
@@ -69,18 +92,24 @@ int blk_bpf_run_emit(struct blk_bpf_run *run, u32 off, u32 len);
 /**
  * blk_bpf_run_unit - call a program for one unit
  * @run:     initialised; kctx.u.flags and op are the caller's
- * @ops:     the program
+ * @prog:    the program
  * @pos:     of the unit's first byte on the device
  * @data:    @visible contiguous bytes
  * @len:     bytes of the unit
  * @visible: @len and what the program may see of the bytes behind it
  *
+ * The program is called as the struct_ops trampoline would call it, with the
+ * same array of arguments, but without the trampoline: it costs more than an
+ * empty filter and all of the hook together, a unit, and what it does (RCU,
+ * staying on the CPU) a caller does once for many units.
+ *
+ * Context: RCU read side, on a CPU that cannot change.
  * Return: what the program returned, unchecked (see blk_bpf_ret_is_nonsense()),
  * but BLK_BPF_MATCH has become a match and BLK_BPF_SKIP; or the first error of
  * an emit, which @run->err tells from the program's own.
  */
 static __always_inline int
-blk_bpf_run_unit(struct blk_bpf_run *run, const struct blk_bpf_ops *ops,
+blk_bpf_run_unit(struct blk_bpf_run *run, const struct bpf_prog *prog,
 		 u64 pos, void *data, u32 len, u32 visible)
 {
 	struct blk_bpf_ctx *ctx = &run->kctx.u;
@@ -91,8 +120,10 @@ blk_bpf_run_unit(struct blk_bpf_run *run, const struct blk_bpf_ops *ops,
 	memset(ctx->state, 0, sizeof(ctx->state));
 	run->visible = visible;
 	run->emitted = 0;
+	run->args[1] = (unsigned long)data;
+	run->args[2] = (unsigned long)data + visible;
 
-	ret = ops->filter(&run->kctx, data, data + visible);
+	ret = bpf_prog_run(prog, run->args);
 	if (ret == BLK_BPF_MATCH) {
 		blk_bpf_run_emit(run, 0, len);
 		ret = BLK_BPF_SKIP;

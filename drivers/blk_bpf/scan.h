@@ -27,7 +27,6 @@
 /**
  * enum chunk_state - where a chunk is on its way
  * @CHUNK_FREE:    of no use
- * @CHUNK_PLANNED: its part of the device is settled, nothing is read
  * @CHUNK_READING: until ki_complete; then, under the job's lock:
  * @CHUNK_READY:   waits for a CPU
  * @CHUNK_RUNNING: belongs to the CPU that took it
@@ -35,7 +34,6 @@
  */
 enum chunk_state {
 	CHUNK_FREE,
-	CHUNK_PLANNED,
 	CHUNK_READING,
 	CHUNK_READY,
 	CHUNK_RUNNING,
@@ -75,6 +73,7 @@ struct match_page {
  * @err:      why the unit at @off + @done could not be run, or 0
  * @ret:      what the program returned, if that is why
  * @stop:     the unit before @off + @done returned BLK_BPF_STOP
+ * @unsorted: the matches of the last unit are to be put in order
  * @prog_ns:  time in the program
  * @out_page, @out_idx: the first match that was not handed out yet
  * @counted:  its work is in the statistics
@@ -105,6 +104,7 @@ struct scan_chunk {
 	int err;
 	int ret;
 	bool stop;
+	bool unsorted;
 	u64 prog_ns;
 
 	struct match_page *out_page;
@@ -121,8 +121,9 @@ struct scan_worker {
  * struct scan_job - a scan, as long as it can go on
  * @file:     the block device
  * @map:      holds the program
- * @ops:      the program
+ * @program:  what is called
  * @flags:    BLK_BPF_SCAN_*
+ * @overlap:  bytes that a call sees behind its unit
  * @unit:     bytes a call
  * @chunk_len: bytes of units in a whole chunk, a multiple of @unit
  * @block:    logical block size of the device
@@ -146,7 +147,8 @@ struct scan_worker {
 struct scan_job {
 	struct file *file;
 	struct bpf_map *map;
-	const struct blk_bpf_ops *ops;
+	struct blk_bpf_program program;
+	u32 overlap;
 	u32 flags;
 	u32 unit;
 	u32 chunk_len;

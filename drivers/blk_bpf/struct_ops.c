@@ -271,7 +271,7 @@ static int ops_reg(void *kdata, struct bpf_link *link)
 static void ops_unreg(void *kdata, struct bpf_link *link)
 {
 	if (link)
-		blk_bpf_link_del(kdata, link);
+		blk_bpf_link_del(link);
 }
 
 static int ops_update(void *kdata, void *old_kdata, struct bpf_link *link)

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What attachments have to say: BLK_BPF_IOC_LIST, _MISSED and _STREAM. */
+#include <linux/math64.h>
+#include <linux/slab.h>
+#include <linux/timex.h>
+#include <linux/uaccess.h>
+
+#include "attach.h"
+
+static u64 cycles_to_ns(u64 cycles)
+{
+#ifdef CONFIG_X86
+	return mul_u64_u64_div_u64(cycles, NSEC_PER_MSEC, tsc_khz ?: 1);
+#else
+	return cycles;
+#endif
+}
+
+static void report_counters(const struct blk_bpf_att *att,
+			    struct blk_bpf_attachment *entry)
+{
+	const struct blk_bpf_counters *c;
+	unsigned int context;
+	u64 cycles = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		for (context = 0; context < BLK_BPF_CONTEXTS; context++) {
+			c = &blk_bpf_att_frame(att, cpu, context)->count;
+			entry->runs += READ_ONCE(c->runs);
+			entry->bios += READ_ONCE(c->bios);
+			entry->bytes += READ_ONCE(c->bytes);
+			entry->matches += READ_ONCE(c->matches);
+			entry->partial += READ_ONCE(c->partial);
+			entry->failed += READ_ONCE(c->failed);
+			entry->refused += READ_ONCE(c->refused);
+			cycles += READ_ONCE(c->cycles);
+		}
+	}
+	entry->time_ns = cycles_to_ns(cycles);
+}
+
+static void report_link(const struct blk_bpf_att *att,
+			struct blk_bpf_attachment *entry)
+{
+	struct bpf_link_info info = {};
+
+	/* unreg takes blk_bpf_attach_mutex before a link goes away: it is there. */
+	lockdep_assert_held(&blk_bpf_attach_mutex);
+	entry->link_id = att->link->id;
+	if (!att->link->ops->fill_link_info(att->link, &info))
+		entry->map_id = info.struct_ops.map_id;
+}
+
+static void report(struct blk_bpf_att *att, struct blk_bpf_attachment *entry)
+{
+	memset(entry, 0, sizeof(*entry));
+	report_link(att, entry);
+	report_counters(att, entry);
+	entry->id = att->id;
+	entry->flags = att->flags;
+	entry->priority = att->priority;
+	entry->dev_major = MAJOR(att->devt);
+	entry->dev_minor = MINOR(att->devt);
+	entry->unit = att->unit;
+	entry->overlap = att->overlap;
+	memcpy(entry->args, att->args, sizeof(entry->args));
+	strscpy(entry->disk, att->disk_name);
+	raw_spin_lock_irq(&att->lock);
+	entry->state = att->state;
+	entry->missed = att->missed_bios;
+	memcpy(entry->name, att->name, sizeof(entry->name));
+	memcpy(entry->reason, att->reason, sizeof(entry->reason));
+	raw_spin_unlock_irq(&att->lock);
+}
+
+/* BLK_BPF_IOC_LIST, see the uapi header. */
+int blk_bpf_list(struct blk_bpf_list *arg, struct blk_bpf_msg *msg)
+{
+	struct blk_bpf_attachment __user *to = u64_to_user_ptr(arg->entries);
+	struct blk_bpf_attachment *entry;
+	struct blk_bpf_att *att;
+	u32 room = arg->nr;
+	int err = 0;
+
+	if (arg->entry_size != sizeof(*entry))
+		return blk_bpf_refuse(msg, -EINVAL,
+			"entry_size is %u: this kernel's struct blk_bpf_attachment has %zu bytes",
+			arg->entry_size, sizeof(*entry));
+	entry = kmalloc(sizeof(*entry), GFP_KERNEL_ACCOUNT);
+	if (!entry)
+		return -ENOMEM;
+
+	arg->nr = 0;
+	arg->total = 0;
+	mutex_lock(&blk_bpf_attach_mutex);
+	for (att = blk_bpf_att_next(arg->start); att; att = blk_bpf_att_next(att->id + 1)) {
+		arg->total++;
+		if (arg->nr == room)
+			continue;
+		report(att, entry);
+		if (copy_to_user(&to[arg->nr], entry, sizeof(*entry))) {
+			err = -EFAULT;
+			break;
+		}
+		arg->nr++;
+	}
+	mutex_unlock(&blk_bpf_attach_mutex);
+	kfree(entry);
+	return err;
+}
+
+/* A reference to the attachment of that id, or an error. */
+static struct blk_bpf_att *att_by_id(u32 id, struct blk_bpf_msg *msg)
+{
+	struct blk_bpf_att *att;
+
+	mutex_lock(&blk_bpf_attach_mutex);
+	att = blk_bpf_att_next(id);
+	if (att && att->id == id && id)
+		blk_bpf_att_get(att);
+	else
+		att = NULL;
+	mutex_unlock(&blk_bpf_attach_mutex);
+	return att ?: ERR_PTR(blk_bpf_refuse(msg, -ENOENT,
+		"there is no attachment %u: list them", id));
+}
+
+/* BLK_BPF_IOC_MISSED, see the uapi header. */
+int blk_bpf_missed(struct blk_bpf_missed *arg, struct blk_bpf_msg *msg)
+{
+	struct blk_bpf_range *copy;
+	struct blk_bpf_att *att;
+	int err = 0;
+
+	if (arg->pad)
+		return blk_bpf_refuse(msg, -EINVAL, "pad is not 0");
+	att = att_by_id(arg->id, msg);
+	if (IS_ERR(att))
+		return PTR_ERR(att);
+	copy = kmalloc_array(BLK_BPF_MISSED_MAX, sizeof(*copy), GFP_KERNEL_ACCOUNT);
+	if (!copy) {
+		err = -ENOMEM;
+		goto put;
+	}
+	raw_spin_lock_irq(&att->lock);
+	arg->total = att->nr_missed;
+	memcpy(copy, att->missed, att->nr_missed * sizeof(*copy));
+	raw_spin_unlock_irq(&att->lock);
+
+	arg->nr = min(arg->nr, arg->total);
+	if (copy_to_user(u64_to_user_ptr(arg->extents), copy,
+			 arg->nr * sizeof(*copy)))
+		err = -EFAULT;
+	kfree(copy);
+put:
+	blk_bpf_att_put(att);
+	return err;
+}
+
+/* BLK_BPF_IOC_STREAM, see the uapi header. */
+struct file *blk_bpf_stream_open(struct blk_bpf_stream *arg,
+				 struct blk_bpf_msg *msg)
+{
+	struct blk_bpf_att *att;
+	struct file *file;
+
+	if (arg->pad)
+		return ERR_PTR(blk_bpf_refuse(msg, -EINVAL, "pad is not 0"));
+	att = att_by_id(arg->id, msg);
+	if (IS_ERR(att))
+		return ERR_CAST(att);
+	file = blk_bpf_stream_new(att, arg->entries, msg);
+	blk_bpf_att_put(att);
+	return file;
+}
