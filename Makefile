@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Everything that is built lies in build/; what is fetched, once for all
+# clones, in a cache outside the tree (tools/setup/get cache names it).
+
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := all
+
+BUILD := $(CURDIR)/build
+GET := $(CURDIR)/tools/setup/get
+PREFIX ?= /usr/local
+
+# The path of a set-up step's result, made if it lacks; asked for once, and
+# only by a recipe that uses it.
+result = $(eval $(1) := $(or $(shell $(GET) $(2)),$(error \
+	the set-up step '$(2)' failed; see above)))$($(1))
+KERNEL = $(call result,KERNEL,kernel)
+LIBBPF = $(call result,LIBBPF,libbpf)
+
+# The kernel to build modules for: the guest's, unless the caller names one.
+KDIR ?= $(firstword $(wildcard $(KERNEL)/usr/src/linux-headers-*-amd64))
+RELEASE = $(or $(file < $(abspath $(KDIR))/include/config/kernel.release),$(error \
+	KDIR=$(KDIR) is no built kernel: it has no include/config/kernel.release))
+KMOD = $(BUILD)/kmod/$(RELEASE)
+# Distilled base BTF, which newer paholes make for modules, renumbers the
+# kernel's types; a module that lists them by id must not have it.
+KBUILD_MAKE = $(MAKE) -C $(abspath $(KDIR)) M=$(KMOD) W=1 MODULE_PAHOLE_FLAGS=
+
+.PHONY: all help setup packages modules tools samples test-programs \
+	check demo bench install clean distclean cache-clean
+
+## all: the modules, the tools and the samples (the default)
+all: modules tools samples
+
+## help: this list
+help:
+	@echo 'Targets:'
+	@sed -n 's/^## \([^:]*\): /\1\t/p' $(MAKEFILE_LIST) | \
+		while IFS=$$'\t' read -r name text; do \
+			printf '  %-12s %s\n' "$$name" "$$text"; \
+		done
+	@echo 'Variables: KDIR, PREFIX, DESTDIR, JOBS; BLKBPF_CACHE is the' \
+		'folder for what is fetched'
+
+## setup: fetch or build all that the other targets need, and nothing twice
+setup: packages
+	@$(GET) kernel libbpf bpftool qemu guest >/dev/null
+
+packages:
+	@$(GET) packages
+
+## modules: the kernel modules; KDIR=… for another kernel than the guest's
+# Built in a mirror of the sources, so that the tree stays clean and several
+# kernels' objects do not mix.
+modules: packages
+	@mkdir -p $(KMOD) $(BUILD)/modules/$(RELEASE)
+	@rsync -rc --delete --prune-empty-dirs --include='*/' --include='*.[ch]' \
+		--include=Kbuild --include=Kconfig --exclude='*' \
+		Kbuild Kconfig drivers include $(KMOD)/
+	@$(KBUILD_MAKE) modules
+	@for module in $$(sed 's/\.o$$/.ko/' $(KMOD)/modules.order); do \
+		readelf -S "$$module" | grep -q ' \.BTF ' || { \
+			echo "$$module has no BTF: $(KDIR) needs a vmlinux with" \
+				"BTF, and pahole (package dwarves) must be installed" >&2; \
+			exit 1; \
+		}; \
+		cmp -s "$$module" "$(BUILD)/modules/$(RELEASE)/$${module##*/}" || \
+			cp "$$module" $(BUILD)/modules/$(RELEASE)/; \
+	done
+
+## tools: libblkbpf and the blkbpf command
+tools: packages
+	+@$(MAKE) -C tools/lib/blkbpf O=$(BUILD) LIBBPF=$(LIBBPF)
+	+@$(MAKE) -C tools/blkbpf O=$(BUILD) LIBBPF=$(LIBBPF)
+
+## samples: the BPF programs in samples/bpf
+samples: packages
+	+@$(MAKE) -C samples/bpf O=$(BUILD) LIBBPF=$(LIBBPF)
+
+# The BPF programs that the tests load, good and bad ones.
+test-programs: packages
+	+@$(MAKE) -C selftests/bpf O=$(BUILD) LIBBPF=$(LIBBPF)
+
+## check: all tests, on this machine and in guests
+check: all test-programs
+	+@selftests/run
+
+## demo: a guest in which programs filter a real file system's disk
+demo: all
+	+@tools/demo/run
+
+## bench: what the hook and a scan cost, in guest instructions
+bench: all
+	+@$(MAKE) -C selftests/bench O=$(BUILD) LIBBPF=$(LIBBPF)
+	+@selftests/bench/run
+
+## install: modules for KDIR and tools under PREFIX (and DESTDIR)
+install: modules tools
+	$(KBUILD_MAKE) INSTALL_MOD_PATH=$(DESTDIR) modules_install
+	+@$(MAKE) -C tools/blkbpf O=$(BUILD) LIBBPF=$(LIBBPF) \
+		PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) install
+
+## clean: remove what was built, but the tests' logs
+clean:
+	rm -rf $(BUILD)/kmod $(BUILD)/modules $(BUILD)/bin $(BUILD)/lib \
+		$(BUILD)/obj $(BUILD)/samples $(BUILD)/selftests
+
+## distclean: remove build/ whole
+distclean:
+	rm -rf $(BUILD)
+	@echo "The cache, $$($(GET) cache), stays for other clones;" \
+		"make cache-clean removes it."
+
+## cache-clean: remove what was fetched for all clones
+cache-clean:
+	rm -rf "$$($(GET) cache)"

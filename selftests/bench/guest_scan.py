@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""In the guest, under icount: scans by the kernel and by C in user space.
+
+Both run the same filters over the same disks, and must find the same. A disk
+of null_blk costs instructions for copying its data; an NVMe disk writes it to
+memory itself and lets the CPU idle, which does not count. Prints JSON, a list
+of instructions per MiB for each disk, filter and way.
+"""
+
+import json
+import os
+import sys
+import time
+
+from guest_hook import HERE, call
+
+IMAGE = "/dev/nvme0n1"
+COPY = "/dev/nullb0"
+SAMPLES = os.environ["BLKBPF_SAMPLES"]
+URING = f"{HERE}/uring_filter"
+
+NEEDLE = "EXPORT_SYMBOL_GPL"
+# A key begins with a tab in one of 256 texts' records, and so on.
+RECORDS = {"key_min": 0x0900000000000000, "key_max": 0x09ffffffffffffff,
+           "value_min": 0, "value_max": 0x6fffffff}
+
+# "read" has a filter that looks at nothing: what the reading alone costs.
+KERNEL = {
+    "read": (f"{HERE}/empty.bpf.o", {}),
+    "grep": (f"{SAMPLES}/grep.bpf.o", {"needle": NEEDLE}),
+    "records": (f"{SAMPLES}/records.bpf.o", RECORDS),
+}
+USER = {
+    "read": ["none"],
+    "grep": ["grep", NEEDLE],
+    "records": ["records", *(str(value) for value in RECORDS.values())],
+}
+
+
+def make_copy(mib):
+    """A null_blk that holds in memory what the image holds."""
+    folder = "/sys/kernel/config/nullb/nullb0"
+    call("modprobe", "null_blk", "nr_devices=0")
+    if not os.path.ismount("/sys/kernel/config"):
+        call("mount", "-t", "configfs", "none", "/sys/kernel/config")
+    os.mkdir(folder)
+    for name, value in (("blocksize", 4096), ("size", mib),
+                        ("memory_backed", 1), ("max_sectors", 1024),
+                        ("power", 1)):
+        with open(f"{folder}/{name}", "w", encoding="ascii") as file:
+            file.write(str(value))
+    call("dd", f"if={IMAGE}", f"of={COPY}", "bs=1M", "iflag=direct",
+         "oflag=direct")
+
+
+def idle_ns():
+    """What this CPU has idled since boot, in steps of 10 ms."""
+    with open("/proc/uptime", encoding="ascii") as file:
+        return int(float(file.read().split()[1]) * 1e9)
+
+
+def busy_ns(command):
+    """The virtual nanoseconds, that is instructions, that a command takes."""
+    idle, began = idle_ns(), time.monotonic_ns()
+    call(*command)
+    return time.monotonic_ns() - began - (idle_ns() - idle)
+
+
+def by_kernel(name, disk, *options):
+    return ["blkbpf", "scan", *options, f"/sys/fs/bpf/bench/{name}", disk]
+
+
+def by_user(name, disk, *options):
+    return [URING, *options, disk, *USER[name]]
+
+
+def positions(text):
+    return [int(line.split()[0]) for line in text.splitlines()]
+
+
+def check_answers(disk):
+    """Different answers would make the figures worthless."""
+    for name in ("grep", "records"):
+        ours = positions(call(*by_kernel(name, disk)))
+        theirs = positions(call(*by_user(name, disk, "-p")))
+        if not ours or ours != theirs:
+            sys.exit(f"{name} on {disk}: the kernel finds {len(ours)} matches, "
+                     f"{URING} {len(theirs)}, and they differ")
+        print(f"{name} on {disk}: both find the same {len(ours)} matches",
+              file=sys.stderr)
+
+
+def load():
+    os.makedirs("/sys/fs/bpf/bench", exist_ok=True)
+    for name, (path, variables) in KERNEL.items():
+        settings = [word for item in variables.items()
+                    for word in ("--set", "=".join(map(str, item)))]
+        call("blkbpf", "prog", "load", path, "--pin",
+             f"/sys/fs/bpf/bench/{name}", *settings)
+
+
+def main(argv):
+    rounds = int(argv[1])
+    with open("/sys/class/block/nvme0n1/size", encoding="ascii") as file:
+        mib = int(file.read()) >> 11
+    load()
+    make_copy(mib)
+    samples = []
+    for disk in (COPY, IMAGE):
+        check_answers(disk)
+        for name in KERNEL:
+            for way, command in (("user", by_user(name, disk)),
+                                 ("kernel", by_kernel(name, disk, "--count"))):
+                print(f"{rounds} rounds of {name} by the {way} on {disk}",
+                      file=sys.stderr)
+                samples.append({
+                    "disk": disk, "way": way, "filter": name,
+                    "per_mib": [busy_ns(command) / mib
+                                for _ in range(rounds)]})
+    json.dump(samples, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv)

@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""What goes into a guest and what comes out of it."""
+
+import hashlib
+import os
+import resource
+import signal
+import subprocess
+
+from ktap import diag, expect, expect_in, fail, run, test
+from vmrun import argv, vm
+
+
+@test
+def arguments_arrive_exactly():
+    """A test whose quoting was changed would test something else."""
+    words = ["", " a  b ", "it's", '"q"', "$HOME", "*", "back\\slash",
+             "new\nline", "-x", "--", "\udcff\udcfe", "ü"]
+    done = vm("--", "printf", "<%s>", *words)
+    expect(done.stdout, b"".join(b"<" + os.fsencode(word) + b">"
+                                 for word in words), "arguments")
+
+
+@test
+def output_and_errors_stay_apart():
+    """TAP on standard output must not be torn by messages."""
+    done = vm("--", "sh", "-c", "echo out; echo err >&2; echo on > "
+              "/dev/stderr; echo off > /dev/stdout")
+    expect(done.stdout, b"out\noff\n", "standard output")
+    expect(done.stderr, b"err\non\n", "standard error")
+
+
+@test
+def output_is_binary_safe():
+    """Images and traces come out of guests too: 4 MiB, every byte value."""
+    data = bytes(range(256)) * 16384
+    done = vm("--", "python3", "-c", "import sys; "
+              "sys.stdout.buffer.write(bytes(range(256)) * 16384)")
+    expect(hashlib.sha256(done.stdout).digest(),
+           hashlib.sha256(data).digest(), "hash of the output")
+
+
+@test
+def output_streams_live():
+    """A person must see a line when it is printed, not at the end."""
+    runner = subprocess.Popen(
+        argv("--", "sh", "-c", "echo first; sleep 1000"),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    try:
+        expect(runner.stdout.readline(), b"first\n", "first line")
+        expect(runner.poll(), None, "the runner, while the command sleeps")
+    finally:
+        runner.kill()
+        runner.wait()
+
+
+@test
+def interrupt_kills_the_guest():
+    """A Ctrl-C must not leave an emulated machine behind."""
+    runner = subprocess.Popen(
+        argv("--qemu-arg=-name", f"--qemu-arg=interrupted-{os.getpid()}",
+             "--", "sh", "-c", "echo up; sleep 1000"),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE)
+    expect(runner.stdout.readline(), b"up\n", "first line")
+    runner.send_signal(signal.SIGINT)
+    expect(runner.wait(30), 130, "status")
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True,
+                            text=True, check=True).stdout
+    if any(f"interrupted-{os.getpid()}" in line and "qemu" in line
+           for line in listed.splitlines()):
+        fail("the guest's QEMU is still running")
+
+
+@test
+def two_runners_do_not_disturb_each_other():
+    """Guests run in parallel: each must get its own output and status."""
+    runners = [subprocess.Popen(
+        argv("--", "sh", "-c", f"echo guest {number}; exit {number}"),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        for number in (11, 12)]
+    for number, runner in zip((11, 12), runners):
+        output, _ = runner.communicate()
+        expect((runner.returncode, output),
+               (number, b"guest %d\n" % number), "end")
+
+
+@test
+def environment_is_set():
+    """Scripts find the samples and the test library by variables."""
+    done = vm("--env", "GREETING=it's me", "--", "sh", "-c",
+              'echo "$GREETING $BLKBPF_SAMPLES $PYTHONPATH"')
+    expect(done.stdout, b"it's me /usr/share/blkbpf/samples /selftests/lib\n",
+           "variables")
+
+
+@test
+def tools_are_in_the_guest():
+    """A tool that lacks a library starts with an error: each must start."""
+    done = vm("--", "sh", "-ec", "bpftool version; fio --version; "
+              "nvme version; dmsetup --version | head -n 1; losetup --version;"
+              "mkfs.ext4 -V 2>&1; sfdisk --version; strace -V | head -n 1; "
+              "cmp --version | head -n 1; sha256sum --version | head -n 1; "
+              "python3 -c 'import ctypes, json, struct, subprocess, mmap, "
+              "select, fcntl, hashlib, random, threading, tempfile, shutil, "
+              "contextlib, signal, multiprocessing, asyncio'; "
+              "modprobe -a null_blk loop dm-mod ext4 raid1 scsi_debug ublk_drv"
+              " nvme-loop brd overlay virtio_blk dm-flakey dm-delay; "
+              "echo complete")
+    expect(done.returncode, 0, f"status, after {done.stderr!r}")
+    expect_in(b"complete", done.stdout, "output")
+
+
+@test
+def boots_in_ten_seconds():
+    """Every test pays for the boot.
+
+    Counted in seconds of CPU, all threads together: that is more than an idle
+    machine's clock shows, and does not grow with what else this one does.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    expect(vm("--", "true").returncode, 0, "status")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = (after.ru_utime + after.ru_stime
+             - before.ru_utime - before.ru_stime)
+    diag(f"{spent:.1f} s of CPU")
+    if spent >= 10:
+        fail(f"a boot took {spent:.1f} s of CPU")
+
+
+run()

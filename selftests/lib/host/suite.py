@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The test files, the machines they want, and one run of each."""
+
+import collections
+import os
+import random
+import re
+import shlex
+import subprocess
+import tempfile
+import threading
+import time
+
+import tap
+
+ENDINGS = (".py", ".sh")
+MACHINE = re.compile(r"#\s*vm:\s*(.*)")
+IMAGE = re.compile(r"\{img:(\d+)([KMG]?)(?::(\w+))?\}")
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+# A test on this machine has no machine to time it out.
+HOST_TIMEOUT = 900
+
+# What the kernel says when something is wrong with it, wherever in a line.
+KERNEL_TROUBLE = re.compile(
+    r"BUG:|BUG at|WARNING:|Oops|general protection fault|Kernel panic|"
+    r"KASAN|KCSAN|UBSAN:|kmemleak|INFO: task .* blocked|rcu.*stall|"
+    r"soft lockup|hard LOCKUP|possible (recursive|circular) locking|"
+    r"inconsistent lock state|suspicious RCU usage|sleeping function called|"
+    r"refcount_t:|list_(add|del) corruption|Bad page state|"
+    r"Call Trace:|still has .*objects|Objects remaining")
+
+Outcome = collections.namedtuple("Outcome", "name results seconds log")
+
+_running = set()
+_running_lock = threading.Lock()
+
+
+def stop_all():
+    """End what is still running; the runner has been interrupted."""
+    with _running_lock:
+        for process in _running:
+            process.terminate()
+
+
+def find(folder, names):
+    """The test files in running order: cheap host tests first."""
+    tests = []
+    for kind in ("host", "guest"):
+        home = os.path.join(folder, kind)
+        if not os.path.isdir(home):
+            continue
+        for name in sorted(os.listdir(home)):
+            if name.endswith(ENDINGS):
+                tests.append(Test(folder, kind, name))
+    return [test for test in tests
+            if not names or any(name in test.name for name in names)]
+
+
+def make_image(path, size, seed):
+    """An image of repeatable random data, or of nothing."""
+    with open(path, "wb") as file:
+        if seed == "zero":
+            file.truncate(size)
+            return
+        source = random.Random(f"image {seed}")
+        while size > 0:
+            length = min(size, 1 << 20)
+            file.write(source.randbytes(length))
+            size -= length
+
+
+class Test:
+    """One test file."""
+
+    def __init__(self, folder, kind, name):
+        self.folder = folder
+        self.kind = kind
+        self.path = os.path.join(folder, kind, name)
+        self.name = f"{kind}/{name}"
+        self.machine = self.read_machine()
+
+    def read_machine(self):
+        """The words of the file's "vm:" comments, before its first code."""
+        words = []
+        with open(self.path, encoding="utf-8") as file:
+            for line in file:
+                if line.strip() and not line.startswith("#"):
+                    break
+                if match := MACHINE.match(line):
+                    words += shlex.split(match[1])
+        return words
+
+    def machine_words(self, workdir):
+        """The machine's options with the images that they ask for."""
+        made = 0
+
+        def image(match):
+            nonlocal made
+            path = os.path.join(workdir, f"image{made}")
+            make_image(path, int(match[1]) * UNITS[match[2]],
+                       match[3] or str(made))
+            made += 1
+            return path
+
+        return [IMAGE.sub(image, word) for word in self.machine]
+
+    def command(self, workdir, console, chosen):
+        if self.kind == "host":
+            return [self.path]
+        return [os.path.join(self.folder, "vm", "run"), "--console", console,
+                "--env", f"KTAP_FILTER={chosen}",
+                *self.machine_words(workdir), "--", f"/selftests/{self.name}"]
+
+    def run(self, logs, chosen):
+        """Run the file and judge all it left behind."""
+        stem = os.path.join(logs, self.name.replace("/", "."))
+        log, console = f"{stem}.log", f"{stem}.console.log"
+        for stale in (log, console):
+            if os.path.exists(stale):
+                os.unlink(stale)
+        if not os.access(self.path, os.X_OK):
+            return Outcome(self.name, [tap.failure(
+                "(file)", "is not executable; chmod +x it")], 0, log)
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="blkbpf-check.") as workdir:
+            command = self.command(workdir, console, chosen)
+            status = self.execute(command, log, chosen)
+        with open(log, encoding="utf-8", errors="replace") as file:
+            output = file.read()
+        results = judge(output, status) + kernel_trouble(console)
+        return Outcome(self.name, results, time.monotonic() - started, log)
+
+    def execute(self, command, log, chosen):
+        """The command's exit status, or None when it had to be ended.
+
+        Standard error goes to a file of its own and behind the output: a
+        half line of it must not swallow a result.
+        """
+        environment = dict(os.environ, KTAP_FILTER=chosen, PYTHONPATH=os.path.
+                           join(self.folder, "lib"), PYTHONDONTWRITEBYTECODE="1")
+        with open(log, "wb") as output, tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=errors, env=environment)
+            with _running_lock:
+                _running.add(process)
+            try:
+                status = process.wait(
+                    HOST_TIMEOUT if self.kind == "host" else None)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                status = None
+            with _running_lock:
+                _running.discard(process)
+            errors.seek(0)
+            for line in errors:
+                output.write(b"#! " + line.rstrip(b"\n") + b"\n")
+        return status
+
+
+def judge(output, status):
+    """Results from what the file printed and how it ended."""
+    parser = tap.Parser()
+    errors = []
+    for line in output.splitlines():
+        if line.startswith("#! "):
+            errors.append(line[3:])
+        else:
+            parser.line(line)
+    results = parser.finish()
+    failed = any(result.verdict == "failed" for result in results)
+    if status is None:
+        results.append(tap.failure(
+            "(file)", f"did not end in {HOST_TIMEOUT} s", errors[-40:]))
+    elif status and not (status == 1 and failed):
+        # 1 goes with a failed test; all else is a failure of its own.
+        results.append(tap.failure(
+            "(file)", f"ended with status {status}", errors[-40:]))
+    return results
+
+
+def kernel_trouble(console):
+    """A failed result when the guest's kernel complained."""
+    if not os.path.exists(console):
+        return []
+    with open(console, encoding="utf-8", errors="replace") as file:
+        lines = file.read().splitlines()
+    for number, line in enumerate(lines):
+        if KERNEL_TROUBLE.search(line):
+            return [tap.failure("(kernel)", line.strip(),
+                                lines[number:number + 40])]
+    return []

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+/* From what a user calls a program to the program. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "main.h"
+
+bool choice_add_set(struct prog_choice *choice, const char *text)
+{
+	const char *equal = strchr(text, '=');
+
+	if (!equal || equal == text) {
+		fail_usage("--set %s: give VAR=VALUE", text);
+		return false;
+	}
+	choice->set = must(reallocarray(choice->set, choice->nr + 1,
+					sizeof(*choice->set)));
+	choice->set[choice->nr++] = text;
+	return true;
+}
+
+static bool set_var(struct blkbpf_object *obj, const char *text)
+{
+	const char *equal = strchr(text, '=');
+	char *name = must(strndup(text, equal - text));
+	int ret = blkbpf_object__set(obj, name, equal + 1);
+
+	free(name);
+	if (ret)
+		fail_library();
+	return !ret;
+}
+
+struct blkbpf_object *open_object(const char *path,
+				  const struct prog_choice *choice)
+{
+	struct blkbpf_object *obj = blkbpf_object__open(path);
+	size_t i;
+
+	if (!obj) {
+		fail_library();
+		return NULL;
+	}
+	for (i = 0; i < choice->nr; i++) {
+		if (!set_var(obj, choice->set[i])) {
+			blkbpf_object__close(obj);
+			return NULL;
+		}
+	}
+	return obj;
+}
+
+/* A file that is no pin: load it. */
+static int open_file(const char *path, const struct prog_choice *choice,
+		     struct opened_prog *opened)
+{
+	opened->obj = open_object(path, choice);
+	if (!opened->obj)
+		return EXIT_FAILED;
+	opened->prog = blkbpf_object__find_prog(opened->obj, choice->name);
+	if (opened->prog && !blkbpf_object__load(opened->obj))
+		return EXIT_OK;
+	fail_library();
+	blkbpf_object__close(opened->obj);
+	return EXIT_FAILED;
+}
+
+static int open_pin(const char *path, struct opened_prog *opened)
+{
+	struct stat st;
+
+	if (!stat(path, &st) && S_ISDIR(st.st_mode))
+		return fail(EISDIR, "%s: is a directory: name the pin in it",
+			    path);
+	opened->prog = blkbpf_prog__open_pinned(path);
+	return opened->prog ? EXIT_OK : fail_library();
+}
+
+static int open_id(uint32_t id, struct opened_prog *opened)
+{
+	opened->prog = blkbpf_prog__open_id(id);
+	return opened->prog ? EXIT_OK : fail_library();
+}
+
+/* The one loaded program of this name. */
+static int open_loaded(const char *name, struct opened_prog *opened)
+{
+	struct blkbpf_prog_info *infos;
+	size_t nr, i, found = 0;
+	uint32_t id = 0;
+
+	if (blkbpf_progs(&infos, &nr))
+		return fail_library();
+	for (i = 0; i < nr; i++) {
+		if (!strcmp(infos[i].name, name)) {
+			id = infos[i].id;
+			found++;
+		}
+	}
+	free(infos);
+	if (!found)
+		return fail(ENOENT, "%s: there is no such file and no loaded program of this name: 'blkbpf prog list' shows them",
+			    name);
+	if (found > 1)
+		return fail(EINVAL, "%s: %zu loaded programs have this name: give the id of one, from 'blkbpf prog list'",
+			    name, found);
+	return open_id(id, opened);
+}
+
+/* A word that is no file: the name of a pin of ours, or of a loaded program. */
+static int open_name(const char *name, struct opened_prog *opened)
+{
+	char *pin;
+	int ret;
+
+	if (asprintf(&pin, BLKBPF_PIN_ROOT "/%s", name) < 0)
+		must(NULL);
+	if (!access(pin, F_OK))
+		ret = open_pin(pin, opened);
+	else if (!geteuid())
+		ret = open_loaded(name, opened);
+	else	/* without privilege there is only the pin to go by */
+		ret = fail(ENOENT, "%s: there is no such file, nor a pin %s",
+			   name, pin);
+	free(pin);
+	return ret;
+}
+
+int open_prog(const char *spec, const struct prog_choice *choice,
+	      struct opened_prog *opened)
+{
+	bool exists = !access(spec, F_OK);
+	uint32_t id;
+
+	*opened = (struct opened_prog) {};
+	if (exists && !is_in_bpffs(spec))
+		return open_file(spec, choice, opened);
+	if (!exists && strchr(spec, '/'))
+		return fail(errno, "%s: %s", spec, strerror(errno));
+	if (choice->nr || choice->name)
+		return fail_usage("%s: --%s goes with an object file, which this is not",
+				  spec, choice->nr ? "set" : "program");
+	if (exists)
+		return open_pin(spec, opened);
+	if (!is_number(spec))
+		return open_name(spec, opened);
+	if (!parse_u32(spec, &id))
+		return fail(ERANGE, "program %s: ids are smaller", spec);
+	return open_id(id, opened);
+}
+
+void close_prog(struct opened_prog *opened)
+{
+	blkbpf_prog__close(opened->prog);
+	blkbpf_object__close(opened->obj);
+}

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""The demo's part in the guest: shows each command, and what it printed.
+
+What the host is to check goes to standard output too, as one line that begins
+with a record separator: the positions that the scan found.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+DISK = "/dev/nvme0n1"
+MOUNT = "/mnt"
+SAMPLES = os.environ["BLKBPF_SAMPLES"]
+TEXT = os.environ["DEMO_TEXT"]
+FOLDER = f"{MOUNT}/kernel"
+FILE = f"{FOLDER}/fork.c"
+NEIGHBOUR = f"{FOLDER}/exit.c"
+BLOCK = 4096
+
+BOLD, PLAIN = ("\033[1m", "\033[0m") if os.environ.get("DEMO_COLOUR") else ("", "")
+
+
+class Differs(Exception):
+    """Something is not as it must be; the message says what."""
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def heading(text):
+    say(f"\n{BOLD}{text}{PLAIN}")
+
+
+def indent(text):
+    for line in text.splitlines():
+        say(f"    {line}")
+
+
+def show(command, lines=None, status=0):
+    """Run a shell command in sight of the reader; returns its output."""
+    say(f"  {BOLD}$ {command}{PLAIN}")
+    done = subprocess.run(["bash", "-c", command], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, errors="replace", check=False)
+    out = done.stdout.splitlines()
+    indent("\n".join(out[:lines]))
+    if lines is not None and len(out) > lines:
+        say(f"    ... and {len(out) - lines} more")
+    indent(done.stderr)
+    if (done.returncode == 0) != (status == 0):
+        raise Differs(f"'{command}' ended with status {done.returncode}")
+    return done.stdout, done.stderr
+
+
+def expect(condition, text):
+    if not condition:
+        raise Differs(text)
+    say(f"  {BOLD}ok{PLAIN}: {text}")
+
+
+def drop_caches():
+    show("echo 3 > /proc/sys/vm/drop_caches")
+
+
+def attachments():
+    out = subprocess.run(["blkbpf", "-j", "list"], check=True, text=True,
+                         stdout=subprocess.PIPE).stdout
+    return {entry["name"]: entry for entry in json.loads(out)}
+
+
+def scan():
+    heading(f"1. Scan the raw disk for '{TEXT}', in the kernel")
+    out, _ = show(f"blkbpf scan --set 'needle={TEXT}' --print lba --stats "
+                  f"{SAMPLES}/grep.bpf.o {DISK}", lines=10)
+    with open(f"/sys/block/{DISK[5:]}/queue/logical_block_size",
+              encoding="ascii") as file:
+        block = int(file.read())
+    found = []
+    for line in out.splitlines():
+        lba, offset, _ = map(int, line.split())
+        found.append(lba * block + offset)
+    say("    (logical block, offset in it, length; then what the scan cost)")
+    say("\x1e" + json.dumps(found))
+    return set(found)
+
+
+def mount():
+    heading("2. Mount its file system, and attach a filter to the live disk")
+    show(f"mount -t ext4 {DISK} {MOUNT}")
+    before, _ = show(f"sha256sum {FILE} {NEIGHBOUR}")
+    show(f"blkbpf attach --set 'needle={TEXT}' {SAMPLES}/grep.bpf.o {DISK}")
+    return before
+
+
+def has_stream(pid):
+    """Whether the process has opened a stream of matches."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        links = [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
+    except FileNotFoundError:  # closed between the two, or ended
+        return False
+    return any(link.startswith("anon_inode:") and "blk_bpf" in link
+               for link in links)
+
+
+def start_tail(path):
+    """Follow the matches in the background, from now on for certain."""
+    command = f"blkbpf tail {DISK}"
+    say(f"  {BOLD}$ {command} > {path} &{PLAIN}")
+    with open(path, "wb") as output:
+        tail = subprocess.Popen(command.split(), stdout=output)
+    # That it has begun is to be seen by its descriptors alone.
+    while not has_stream(tail.pid):
+        if tail.poll() is not None:
+            raise Differs(f"'{command}' ended with status {tail.returncode}")
+        time.sleep(0.02)
+    return tail
+
+
+def watch(scanned):
+    heading("3. Read files, and see what passes")
+    path = "/tmp/matches"
+    tail = start_tail(path)
+    drop_caches()
+    out, _ = show(f"grep -rohF '{TEXT}' {FOLDER} | wc -l")
+    in_files = int(out)
+    show("blkbpf list")
+    counters = attachments()["grep"]
+    show("blkbpf detach " + str(counters["id"]))
+    if tail.wait():
+        raise Differs(f"'blkbpf tail' ended with status {tail.returncode}")
+    show(f"head -n 5 {path}")
+    say("    (time, what happened, position on the disk, length)")
+    with open(path, encoding="ascii") as file:
+        live = [int(position) for position in
+                re.findall(r"^\S+ match \S+ (\d+) ", file.read(), re.M)]
+    expect(counters["bios"] and len(live) == counters["matches"] > 0,
+           f"{counters['matches']} matches in {counters['bytes'] >> 10} KiB "
+           "that were read, counted and streamed alike")
+    # A text that reaches from one read into the next is seen by neither.
+    expect(in_files - counters["bios"] < len(live) <= in_files,
+           f"the files hold {in_files} in all")
+    expect(set(live) <= scanned, "the scan had found every one of them")
+    expect(not counters["missed"], "no read was missed")
+
+
+def deny(before):
+    heading("4. Let a program fail the reads of one block of a file")
+    out, _ = show(f"debugfs -R 'bmap /{os.path.relpath(FILE, MOUNT)} 0' {DISK} "
+                  "2>/dev/null")
+    position = int(out) * BLOCK
+    show(f"blkbpf attach --may-fail --arg 0={position} --arg 1={BLOCK} "
+         f"{SAMPLES}/deny.bpf.o {DISK}")
+    drop_caches()
+    _, error = show(f"sha256sum {FILE}", status=1)
+    expect("Input/output error" in error, "the reader gets the error")
+    _, error = show(f"dd if={DISK} of=/dev/null iflag=direct bs={BLOCK} "
+                    f"skip={position // BLOCK} count=1 status=none", status=1)
+    out, _ = show(f"sha256sum {NEIGHBOUR}")
+    expect(out in before, "the file beside it is read as before")
+    show("blkbpf list")
+    expect(attachments()["deny"]["failed"] > 0, "the failed reads are counted")
+
+
+def detach(before):
+    heading("5. Detach, and all is as before")
+    show(f"blkbpf detach {DISK}")
+    drop_caches()
+    after, _ = show(f"sha256sum {FILE} {NEIGHBOUR}")
+    expect(after == before, "both files are what they were")
+    expect(not attachments(), "nothing is attached")
+    show(f"umount {MOUNT}")
+    show(f"e2fsck -fn {DISK}")
+
+
+def main():
+    os.makedirs(MOUNT, exist_ok=True)
+    scanned = scan()
+    before = mount()
+    watch(scanned)
+    deny(before)
+    detach(before)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Differs as error:
+        sys.exit(f"demo: this is not as it must be: {error}")
