@@ -502,10 +502,5 @@ void scan_job_pause(struct scan_job *job)
 
 	spin_lock_irq(&job->lock);
 	job->pausing = false;
-	list_for_each_entry(chunk, &job->chunks, node) {
-		if (chunk->state == CHUNK_READY) {
-					chunk->read_err = 0;
-		}
-	}
 	spin_unlock_irq(&job->lock);
 }
