@@ -114,7 +114,7 @@ void scan_chunk_reset(struct scan_chunk *chunk)
 	chunk->unsorted = false;
 	chunk->prog_ns = 0;
 	chunk->out_page = NULL;
-	chunk->counted = false;
+	chunk->counted = 0;
 	chunk->out_idx = 0;
 }
 
@@ -447,7 +447,7 @@ static bool chunk_run_breath(struct scan_chunk *chunk, u32 units)
 			return false;
 		}
 	}
-	return more && chunk->done < chunk->len;
+	return more && chunk->done < chunk->len && chunk->matches < CHUNK_MATCHES;
 }
 
 static void chunk_run_units(struct scan_chunk *chunk)
@@ -479,6 +479,10 @@ static void chunk_run_timed(struct scan_chunk *chunk, bool read)
 {
 	u64 began = ktime_get_ns();
 
+	/* What an earlier run gathered has been handed out. */
+	pages_free(&chunk->pages);
+	chunk->out_page = NULL;
+	chunk->out_idx = 0;
 	chunk->err = chunk_begin(chunk);
 	if (!chunk->err) {
 		chunk->run.emitted = 0;
@@ -491,12 +495,14 @@ static void chunk_run_timed(struct scan_chunk *chunk, bool read)
 		if (chunk->err)
 			chunk_drop_unit(chunk);
 	}
-	chunk->prog_ns = ktime_get_ns() - began;
+	chunk->prog_ns += ktime_get_ns() - began;
 }
 
 /**
- * scan_chunk_run - run all units of a chunk whose data is there
+ * scan_chunk_run - run the units of a chunk whose data is there
  * @chunk: RUNNING, and the caller's; it becomes DONE
+ *
+ * All of them, or as many as find CHUNK_MATCHES matches.
  *
  * Context: may sleep.
  */

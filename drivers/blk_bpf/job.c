@@ -448,6 +448,14 @@ void scan_job_retire(struct scan_job *job, struct scan_chunk *chunk)
 	spin_unlock_irq(&job->lock);
 }
 
+/* What it found has been handed out, but there is more to run. */
+void scan_job_again(struct scan_job *job, struct scan_chunk *chunk)
+{
+	spin_lock_irq(&job->lock);
+	chunk->state = CHUNK_READY;
+	spin_unlock_irq(&job->lock);
+}
+
 /* Whether the scanning task has something to do. */
 static bool job_has_work(struct scan_job *job)
 {

@@ -74,39 +74,47 @@ static void report(struct blk_bpf_att *att, struct blk_bpf_attachment *entry)
 	raw_spin_unlock_irq(&att->lock);
 }
 
+/* Up to @room attachments into @entries, and how many there are from @start on. */
+static u32 report_all(u32 start, struct blk_bpf_attachment *entries, u32 room,
+		      u32 *total)
+{
+	struct blk_bpf_att *att;
+	u32 nr = 0;
+
+	*total = 0;
+	mutex_lock(&blk_bpf_attach_mutex);
+	for (att = blk_bpf_att_next(start); att; att = blk_bpf_att_next(att->id + 1)) {
+		++*total;
+		if (nr < room)
+			report(att, &entries[nr++]);
+	}
+	mutex_unlock(&blk_bpf_attach_mutex);
+	return nr;
+}
+
 /* BLK_BPF_IOC_LIST, see the uapi header. */
 int blk_bpf_list(struct blk_bpf_list *arg, struct blk_bpf_msg *msg)
 {
-	struct blk_bpf_attachment __user *to = u64_to_user_ptr(arg->entries);
-	struct blk_bpf_attachment *entry;
-	struct blk_bpf_att *att;
-	u32 room = arg->nr;
+	struct blk_bpf_attachment *entries;
 	int err = 0;
+	u32 room;
 
-	if (arg->entry_size != sizeof(*entry))
+	if (arg->entry_size != sizeof(*entries))
 		return blk_bpf_refuse(msg, -EINVAL,
 			"entry_size is %u: this kernel's struct blk_bpf_attachment has %zu bytes",
-			arg->entry_size, sizeof(*entry));
-	entry = kmalloc(sizeof(*entry), GFP_KERNEL_ACCOUNT);
-	if (!entry)
-		return -ENOMEM;
+			arg->entry_size, sizeof(*entries));
 
-	arg->nr = 0;
-	arg->total = 0;
-	mutex_lock(&blk_bpf_attach_mutex);
-	for (att = blk_bpf_att_next(arg->start); att; att = blk_bpf_att_next(att->id + 1)) {
-		arg->total++;
-		if (arg->nr == room)
-			continue;
-		report(att, entry);
-		if (copy_to_user(&to[arg->nr], entry, sizeof(*entry))) {
-			err = -EFAULT;
-			break;
-		}
-		arg->nr++;
-	}
-	mutex_unlock(&blk_bpf_attach_mutex);
-	kfree(entry);
+	/* Memory for those that there are, not for those that are asked for. */
+	report_all(arg->start, NULL, 0, &room);
+	room = min(room, arg->nr);
+	entries = kvcalloc(room, sizeof(*entries), GFP_KERNEL_ACCOUNT);
+	if (room && !entries)
+		return -ENOMEM;
+	arg->nr = report_all(arg->start, entries, room, &arg->total);
+	if (copy_to_user(u64_to_user_ptr(arg->entries), entries,
+			 arg->nr * sizeof(*entries)))
+		err = -EFAULT;
+	kvfree(entries);
 	return err;
 }
 

@@ -22,36 +22,34 @@ void blk_bpf_run_init(struct blk_bpf_run *run, u32 unit, u32 flags,
 	run->nr = 0;
 }
 
+/* The first error stays, so that a program that ignores it loses nothing silently. */
+static int run_fail(struct blk_bpf_run *run, int err)
+{
+	if (!run->err)
+		run->err = err;
+	return err;
+}
+
 /**
- * blk_bpf_run_emit - add a match of the unit that is being run
+ * blk_bpf_run_add - add a match of the unit that is being run
  * @run: the run
  * @off: from the start of the unit
- * @len: bytes
- *
- * The first error stays in @run->err, so that a program which ignores it
- * cannot lose a match silently.
+ * @len: bytes; 0 for a flush, which has no other match
  *
  * Context: any.
- * Return: 0, -EINVAL, -ENOSPC, or the error of @run->more.
+ * Return: 0, -ENOSPC, or the error of @run->more.
  */
-int blk_bpf_run_emit(struct blk_bpf_run *run, u32 off, u32 len)
+int blk_bpf_run_add(struct blk_bpf_run *run, u32 off, u32 len)
 {
 	struct blk_bpf_match *match;
 	int err;
 
-	/* A call without data is for a bio of len bytes, nothing visible. */
-	u32 end = max(run->visible, run->kctx.u.len);
-
-	err = -EINVAL;
-	if (off >= run->kctx.u.len || !len || len > end - off)
-		goto fail;
-	err = -ENOSPC;
 	if (run->emitted == BLK_BPF_EMIT_MAX)
-		goto fail;
+		return run_fail(run, -ENOSPC);
 	if (unlikely(run->nr == run->cap)) {
 		err = run->more(run);
 		if (err)
-			goto fail;
+			return run_fail(run, err);
 	}
 
 	match = &run->out[run->nr++];
@@ -60,9 +58,23 @@ int blk_bpf_run_emit(struct blk_bpf_run *run, u32 off, u32 len)
 	match->dev = 0;
 	run->emitted++;
 	return 0;
+}
 
-fail:
-	if (!run->err)
-		run->err = err;
-	return err;
+/**
+ * blk_bpf_run_emit - what a program asks for with blk_bpf_emit()
+ * @run: the run
+ * @off: from the start of the unit
+ * @len: bytes
+ *
+ * Context: any.
+ * Return: -EINVAL for a range outside, or as blk_bpf_run_add().
+ */
+int blk_bpf_run_emit(struct blk_bpf_run *run, u32 off, u32 len)
+{
+	/* A call without data is for all of a bio, of which nothing is visible. */
+	u32 end = max(run->visible, run->kctx.u.len);
+
+	if (off >= run->kctx.u.len || !len || len > end - off)
+		return run_fail(run, -EINVAL);
+	return blk_bpf_run_add(run, off, len);
 }

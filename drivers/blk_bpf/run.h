@@ -87,6 +87,7 @@ struct blk_bpf_run {
 
 void blk_bpf_run_init(struct blk_bpf_run *run, u32 unit, u32 flags,
 		      const u64 *args);
+int blk_bpf_run_add(struct blk_bpf_run *run, u32 off, u32 len);
 int blk_bpf_run_emit(struct blk_bpf_run *run, u32 off, u32 len);
 
 /**
@@ -125,7 +126,7 @@ blk_bpf_run_unit(struct blk_bpf_run *run, const struct bpf_prog *prog,
 
 	ret = bpf_prog_run(prog, run->args);
 	if (ret == BLK_BPF_MATCH) {
-		blk_bpf_run_emit(run, 0, len);
+		blk_bpf_run_add(run, 0, len);
 		ret = BLK_BPF_SKIP;
 	}
 	if (unlikely(run->err))

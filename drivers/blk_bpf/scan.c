@@ -119,14 +119,15 @@ static const struct blk_bpf_match *next_match(struct scan_chunk *chunk)
 
 static void count_chunk(struct scan_job *job, struct scan_chunk *chunk)
 {
-	if (chunk->counted)
-		return;
-	chunk->counted = true;
 	job->stats.units += chunk->units;
-	job->stats.bytes_scanned += chunk->done;
+	job->stats.bytes_scanned += chunk->done - chunk->counted;
 	job->stats.prog_ns += chunk->prog_ns;
 	if (job->flags & BLK_BPF_SCAN_COUNT)
 		job->stats.matches += chunk->matches;
+	chunk->counted = chunk->done;
+	chunk->units = 0;
+	chunk->prog_ns = 0;
+	chunk->matches = 0;
 }
 
 /* Why a unit could not be done. The matches before it are handed out. */
@@ -226,7 +227,10 @@ static int scan_loop(struct scan_job *job, struct blk_bpf_scan *arg,
 				arg->status = BLK_BPF_SCAN_STOPPED;
 				return 0;
 			}
-			scan_job_retire(job, chunk);
+			if (chunk->done < chunk->len)
+				scan_job_again(job, chunk);
+			else
+				scan_job_retire(job, chunk);
 			continue;
 		}
 		if (signal_pending(current) ||

@@ -21,6 +21,8 @@
 /* Calls in a chunk, so that a signal is seen soon though units are small. */
 #define CHUNK_UNITS	4096U
 #define CHUNK_BVECS	256U
+/* Matches that a chunk gathers before it is handed out, half done or not. */
+#define CHUNK_MATCHES	65536U
 /* Chunks a CPU: one that is run, and those that are read meanwhile. */
 #define CHUNKS_PER_CPU	4U
 
@@ -67,16 +69,15 @@ struct match_page {
  * @run:      the program being called
  * @pages:    its matches, in order
  * @spare:    pages ready to be taken where nothing may sleep
- * @units:    calls
  * @done:     bytes of units that were run
- * @matches:  how many
+ * @counted:  of these, bytes that are in the statistics
+ * @units, @matches, @prog_ns: calls, what they found, and the time they took,
+ *	      since then
  * @err:      why the unit at @off + @done could not be run, or 0
  * @ret:      what the program returned, if that is why
  * @stop:     the unit before @off + @done returned BLK_BPF_STOP
  * @unsorted: the matches of the last unit are to be put in order
- * @prog_ns:  time in the program
  * @out_page, @out_idx: the first match that was not handed out yet
- * @counted:  its work is in the statistics
  */
 struct scan_chunk {
 	struct scan_job *job;
@@ -98,18 +99,18 @@ struct scan_chunk {
 	struct blk_bpf_run run;
 	struct list_head pages;
 	struct list_head spare;
-	u64 units;
 	u32 done;
+	u32 counted;
+	u64 units;
 	u64 matches;
+	u64 prog_ns;
 	int err;
 	int ret;
 	bool stop;
 	bool unsorted;
-	u64 prog_ns;
 
 	struct match_page *out_page;
 	u32 out_idx;
-	bool counted;
 };
 
 struct scan_worker {
@@ -199,6 +200,7 @@ bool scan_job_work(struct scan_job *job);
 struct scan_chunk *scan_job_head(struct scan_job *job);
 bool scan_job_is_done(const struct scan_job *job, const struct scan_chunk *chunk);
 void scan_job_retire(struct scan_job *job, struct scan_chunk *chunk);
+void scan_job_again(struct scan_job *job, struct scan_chunk *chunk);
 int scan_job_wait(struct scan_job *job);
 void scan_job_pause(struct scan_job *job);
 
