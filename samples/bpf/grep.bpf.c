@@ -30,38 +30,52 @@ static __noinline int begins_at(const char *p, const void *end)
 static __noinline void look_at(struct blk_bpf_ctx *ctx, const char *data,
 			       const void *end, __u32 start)
 {
+	const char first = needle[0];
 	__u32 i;
 
 	bpf_for(i, start, start + STRIDE) {
 		if (i >= BLK_BPF_UNIT_MAX || i >= ctx->len)
 			break;
-		if (begins_at(data + i, end))
+		if ((void *)data + i + 1 > end)
+			break;
+		if (data[i] == first && begins_at(data + i, end))
 			blk_bpf_emit(ctx, i, needle_len);
 	}
+}
+
+#define EACH_BYTE(byte)	(0x0101010101010101ULL * (__u8)(byte))
+
+/* The high bits of bytes that are zero, and perhaps of some behind those. */
+static __always_inline __u64 zero_bytes(__u64 word)
+{
+	return (word - EACH_BYTE(0x01)) & ~word & EACH_BYTE(0x80);
 }
 
 SEC("struct_ops/filter")
 int BLK_BPF_FILTER(grep, struct blk_bpf_ctx *ctx,
 		   const void *data, const void *data_end)
 {
-	const char first = needle[0], second = needle[needle_len > 1];
 	const __u32 next = needle_len > 1;
+	const __u64 firsts = EACH_BYTE(needle[0]);
+	const __u64 seconds = EACH_BYTE(needle[next]);
 	__u32 stride;
 
 	if (!needle_len || needle_len > NEEDLE)
 		return -22;	/* EINVAL: say --set needle=TEXT */
 
 	bpf_for(stride, 0, BLK_BPF_UNIT_MAX / STRIDE) {
-		__u32 start = stride * STRIDE, maybe = 0, i;
+		__u32 start = stride * STRIDE, i;
+		__u64 maybe = 0;
 		const char *p;
 
 		if (stride >= BLK_BPF_UNIT_MAX / STRIDE || start >= ctx->len)
 			break;
-		/* Two bytes at every place, and no branch: as a rule, nothing. */
+		/* Two bytes at eight places at once: as a rule, nothing. */
 		p = data + start;
 		if ((void *)p + STRIDE + 1 <= data_end) {
-			for (i = 0; i < STRIDE; i++)
-				maybe |= (p[i] == first) & (p[i + next] == second);
+			for (i = 0; i < STRIDE; i += sizeof(__u64))
+				maybe |= zero_bytes(*(__u64 *)(p + i) ^ firsts) &
+					 zero_bytes(*(__u64 *)(p + i + next) ^ seconds);
 			if (!maybe)
 				continue;
 		}

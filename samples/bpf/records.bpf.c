@@ -21,6 +21,9 @@ SEC("struct_ops/filter")
 int BLK_BPF_FILTER(records, struct blk_bpf_ctx *ctx,
 		   const void *data, const void *data_end)
 {
+	/* Read once: a volatile global is read wherever it is named. */
+	const __u64 first_key = key_min, last_key = key_max;
+	const __u32 first_value = value_min, last_value = value_max;
 	const struct record *r = data;
 	__u32 i;
 
@@ -36,8 +39,8 @@ int BLK_BPF_FILTER(records, struct blk_bpf_ctx *ctx,
 			break;
 		key = bpf_le64_to_cpu(r->key);
 		value = bpf_le32_to_cpu(r->value);
-		if (key >= key_min && key <= key_max &&
-		    value >= value_min && value <= value_max)
+		if (key >= first_key && key <= last_key &&
+		    value >= first_value && value <= last_value)
 			blk_bpf_emit(ctx, i * sizeof(*r), sizeof(*r));
 	}
 	return BLK_BPF_SKIP;
