@@ -5,6 +5,7 @@
 import hashlib
 import os
 import resource
+import select
 import signal
 import subprocess
 
@@ -55,22 +56,37 @@ def output_streams_live():
         runner.wait()
 
 
-@test
-def interrupt_kills_the_guest():
-    """A Ctrl-C must not leave an emulated machine behind."""
+def ended_guest(end):
+    """Start a guest, have end() end its runner; the status and what is left."""
+    name = f"ended-{os.getpid()}"
     runner = subprocess.Popen(
-        argv("--qemu-arg=-name", f"--qemu-arg=interrupted-{os.getpid()}",
+        argv("--qemu-arg=-name", f"--qemu-arg={name}",
              "--", "sh", "-c", "echo up; sleep 1000"),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE)
     expect(runner.stdout.readline(), b"up\n", "first line")
-    runner.send_signal(signal.SIGINT)
-    expect(runner.wait(30), 130, "status")
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True,
-                            text=True, check=True).stdout
-    if any(f"interrupted-{os.getpid()}" in line and "qemu" in line
-           for line in listed.splitlines()):
-        fail("the guest's QEMU is still running")
+    listed = subprocess.run(["pgrep", "-f", f"^[^ ]*qemu.* -name {name}"],
+                            capture_output=True, text=True, check=True)
+    guests = [os.pidfd_open(int(pid)) for pid in listed.stdout.split()]
+    end(runner)
+    status = runner.wait(30)
+    ended, _, _ = select.select(guests, [], [], 30)
+    expect(len(ended), 1, "QEMUs that ended with their runner")
+    return status
+
+
+@test
+def interrupt_kills_the_guest():
+    """A Ctrl-C must not leave an emulated machine behind."""
+    expect(ended_guest(lambda runner: runner.send_signal(signal.SIGINT)), 130,
+           "status")
+
+
+@test
+def killed_runner_takes_the_guest_along():
+    """A runner that is killed outright must not leave a machine either."""
+    expect(ended_guest(lambda runner: runner.kill()), -signal.SIGKILL,
+           "status")
 
 
 @test

@@ -7,6 +7,7 @@ import itertools
 import mmap
 import os
 import random
+import struct
 import time
 
 from ktap import cleanup, sh
@@ -114,6 +115,13 @@ class NullBlk:
             os.rmdir(self.folder)
 
 
+_BLKDISCARD = 0x1277
+
+
+def discard(fd, pos, size):
+    fcntl.ioctl(fd, _BLKDISCARD, struct.pack("QQ", pos, size))
+
+
 def wait_for_node(path, seconds=10):
     """devtmpfs makes nodes in a thread of its own, and says nothing."""
     end = time.monotonic() + seconds
@@ -161,22 +169,29 @@ class _BlkpgArg(ctypes.Structure):
                 ("datalen", ctypes.c_int), ("data", ctypes.c_void_p)]
 
 
+def _blkpg(device, op, number, start=0, length=0):
+    part = _BlkpgPartition(start, length, number)
+    arg = _BlkpgArg(op, 0, ctypes.sizeof(part), ctypes.addressof(part))
+    fd = os.open(device, os.O_RDONLY)
+    try:
+        fcntl.ioctl(fd, _BLKPG, bytes(arg))
+    finally:
+        os.close(fd)
+
+
 def partition(device, number, start, length):
     """A partition without a table on the disk; the path of it."""
-    def call(op):
-        part = _BlkpgPartition(start, length, number)
-        arg = _BlkpgArg(op, 0, ctypes.sizeof(part), ctypes.addressof(part))
-        fd = os.open(device, os.O_RDONLY)
-        try:
-            fcntl.ioctl(fd, _BLKPG, bytes(arg))
-        finally:
-            os.close(fd)
-
-    call(1)
-    cleanup(call, 2)
+    _blkpg(device, 1, number, start, length)
     path = f"{device}{'p' if device[-1].isdigit() else ''}{number}"
     wait_for_node(path)
+    cleanup(remove_partition, device, number)
     return path
+
+
+def remove_partition(device, number):
+    name = f"{device}{'p' if device[-1].isdigit() else ''}{number}"
+    if os.path.exists(f"/sys/class/block/{os.path.basename(name)}"):
+        _blkpg(device, 2, number)
 
 
 class DirectFile:

@@ -133,11 +133,13 @@ class Program:
             if about.raw[24:40].rstrip(b"\0").endswith(b".bss"):
                 return fd, word(about, 12)
             os.close(fd)
-        return ktap.fail("the program has no zeroed globals")
+        return None
 
     def globals(self):
-        """The bytes of the zeroed globals (.bss)."""
-        fd, size = self._find_globals()
+        """The bytes of the zeroed globals (.bss); empty if there are none."""
+        fd, size = self._find_globals() or (None, 0)
+        if fd is None:
+            return b""
         key = ctypes.create_string_buffer(4)
         value = ctypes.create_string_buffer(size)
         bpf(_MAP_LOOKUP, (4, fd), (4, 0), (8, ctypes.addressof(key)),
@@ -145,11 +147,35 @@ class Program:
         return value.raw
 
     def reset_globals(self):
-        fd, size = self._find_globals()
+        fd, size = self._find_globals() or (None, 0)
+        if fd is None:
+            return
         key = ctypes.create_string_buffer(4)
         value = ctypes.create_string_buffer(size)
         bpf(_MAP_UPDATE, (4, fd), (4, 0), (8, ctypes.addressof(key)),
             (8, ctypes.addressof(value)), (8, 0))
+
+
+_idle = {}
+
+
+def borrow(name, program=None):
+    """A program for the length of a test, its zeroed globals all zero.
+
+    Loading takes longer than most tests, so it is kept for the next one.
+    """
+    idle = _idle.setdefault((name, program), [])
+    found = idle.pop() if idle else Program(name, program)
+    found.reset_globals()
+    ktap.cleanup(idle.append, found)
+    return found
+
+
+def close_idle():
+    """Unload what borrow() kept."""
+    for idle in _idle.values():
+        while idle:
+            idle.pop().close()
 
 
 def update_link(link_fd, program):

@@ -18,7 +18,7 @@ STATUS, DIED, TIMEOUT, NOT_STARTED = "status", "died", "timeout", "not started"
 CONSOLE_LINES = 30
 # For the boot, which does not count against the command's time: how long it
 # takes is up to the load of this machine and not to the caller.
-BOOT_TIMEOUT = 180
+BOOT_TIMEOUT = 400
 
 End = collections.namedtuple("End", "kind status message")
 
@@ -147,13 +147,14 @@ class Qemu:
         self.messages = os.path.join(workdir, "qemu.log")
         with open(self.messages, "wb") as log:
             try:
-                # A group of its own: a Ctrl-C is the runner's to handle.
+                # A group of its own: a Ctrl-C is the runner's to handle. And
+                # if the runner is killed outright, the kernel ends QEMU.
                 self.process = subprocess.Popen(
-                    line, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    ["setpriv", "--pdeathsig", "KILL", *line], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                     start_new_session=True)
             except OSError as error:
-                raise NotStarted(f"cannot run {line[0]}: {error.strerror}; "
-                                 "make setup installs it") from error
+                raise NotStarted(f"cannot run setpriv: {error.strerror}; it is "
+                                 "part of util-linux") from error
         self.exit_fd = os.pidfd_open(self.process.pid)
 
     def stop(self):

@@ -112,16 +112,29 @@ static void block_signals(sigset_t *unblocked)
 	sigaction(SIGTERM, &action, NULL);
 }
 
-static int follow(int fd, uint64_t lines)
+/* From here on no event is lost unseen: who waits for that reads it. */
+static void print_following(uint32_t id)
+{
+	struct json_object *obj;
+
+	if (!json_output) {
+		fprintf(stderr, "following attachment %u\n", id);
+		return;
+	}
+	obj = json_object_new_object();
+	json_add_u64(obj, "following", id);
+	fprintf(stderr, "%s\n", json_text(obj));
+	json_object_put(obj);
+}
+
+static int follow(int fd, uint64_t lines, const sigset_t *unblocked)
 {
 	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
 	struct blk_bpf_event events[256];
-	sigset_t unblocked;
 	ssize_t nr, i;
 
-	block_signals(&unblocked);
 	while (!interrupted) {
-		if (ppoll(&pollfd, 1, NULL, &unblocked) < 0) {
+		if (ppoll(&pollfd, 1, NULL, unblocked) < 0) {
 			if (errno == EINTR)
 				continue;
 			return fail(errno, "tail: poll: %s", strerror(errno));
@@ -149,6 +162,7 @@ static int tail(int argc, char **argv)
 	struct blk_bpf_attachment *entries;
 	uint32_t buffer = 0, id;
 	uint64_t lines = 0;
+	sigset_t unblocked;
 	int key, fd, ret;
 	size_t nr;
 
@@ -172,7 +186,9 @@ static int tail(int argc, char **argv)
 	fd = blkbpf_stream_open(id, buffer);
 	if (fd < 0)
 		return fail_library();
-	ret = follow(fd, lines);
+	block_signals(&unblocked);
+	print_following(id);
+	ret = follow(fd, lines, &unblocked);
 	close(fd);
 	return ret;
 }

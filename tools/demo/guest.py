@@ -3,7 +3,7 @@
 """The demo's part in the guest: shows each command, and what it printed.
 
 What the host is to check goes to standard output too, as one line that begins
-with a record separator: the positions that the scan found.
+with a record separator: position and length of what the scan found.
 """
 
 import json
@@ -11,7 +11,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 
 DISK = "/dev/nvme0n1"
 MOUNT = "/mnt"
@@ -83,11 +82,11 @@ def scan():
         block = int(file.read())
     found = []
     for line in out.splitlines():
-        lba, offset, _ = map(int, line.split())
-        found.append(lba * block + offset)
+        lba, offset, length = map(int, line.split())
+        found.append((lba * block + offset, length))
     say("    (logical block, offset in it, length; then what the scan cost)")
     say("\x1e" + json.dumps(found))
-    return set(found)
+    return {position for position, _ in found}
 
 
 def mount():
@@ -98,28 +97,17 @@ def mount():
     return before
 
 
-def has_stream(pid):
-    """Whether the process has opened a stream of matches."""
-    folder = f"/proc/{pid}/fd"
-    try:
-        links = [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
-    except FileNotFoundError:  # closed between the two, or ended
-        return False
-    return any(link.startswith("anon_inode:") and "blk_bpf" in link
-               for link in links)
-
-
 def start_tail(path):
     """Follow the matches in the background, from now on for certain."""
     command = f"blkbpf tail {DISK}"
     say(f"  {BOLD}$ {command} > {path} &{PLAIN}")
     with open(path, "wb") as output:
-        tail = subprocess.Popen(command.split(), stdout=output)
-    # That it has begun is to be seen by its descriptors alone.
-    while not has_stream(tail.pid):
-        if tail.poll() is not None:
-            raise Differs(f"'{command}' ended with status {tail.returncode}")
-        time.sleep(0.02)
+        tail = subprocess.Popen(command.split(), stdout=output,
+                                stderr=subprocess.PIPE, text=True)
+    following = tail.stderr.readline()
+    indent(following)
+    if not following.startswith("following "):
+        raise Differs(f"'{command}' did not begin to follow")
     return tail
 
 

@@ -9,7 +9,12 @@ PACKAGES_build=(
 	libelf-dev libjson-c-dev liburing-dev libzstd-dev llvm-19 make
 	pkg-config python3 python3-docutils rsync xz-utils zlib1g-dev
 )
-PACKAGES_vm=(cpio e2fsprogs python3 qemu-system-data seabios)
+# The libraries are those that QEMU links: the cache that holds it may be older
+# than the machine. libglib2.0-bin stands for glib, whose name changed.
+PACKAGES_vm=(
+	cpio libattr1 libfdt1 libglib2.0-bin libpixman-1-0 python3
+	qemu-system-data seabios zlib1g
+)
 # What a kernel of our own is built with, beside the above.
 PACKAGES_kernel=(libssl-dev)
 # What QEMU is built with.
@@ -32,6 +37,8 @@ packages_missing() {
 	done < <(dpkg-query -W -f '${db:Status-Status} ${Package}\n')
 	for package in "$@"; do
 		[ -n "${installed[$package]:-}" ] || echo "$package"
+		# Several purposes may need it; it is listed once.
+		installed[$package]=1
 	done
 }
 

@@ -75,7 +75,7 @@ static int add_progs(struct blkbpf_object *obj)
 	return 0;
 }
 
-/* libbpf would try /sys/kernel/btf/... and print a hint that is beside the point */
+/* A file that cannot be opened is not one of a wrong format. */
 static int check_readable(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""What the test runner makes of a test file's output and end."""
+
+import os
+import sys
+import tempfile
+
+from ktap import cleanup, expect, expect_in, run, test
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)),
+                                "..", "lib", "host"))
+
+import suite  # noqa: E402
+
+
+def verdicts(output, status=0):
+    return [(result.name, result.verdict)
+            for result in suite.judge(output, status)]
+
+
+@test
+def passes_and_skips_are_counted_apart():
+    """A skipped test proves nothing and must not count as passed."""
+    expect(verdicts("KTAP version 1\n1..2\nok 1 a\nok 2 b # SKIP no disk\n"),
+           [("a", "passed"), ("b", "skipped")], "verdicts")
+
+
+@test
+def failed_test_fails():
+    """The simplest of all: not ok is not ok, and is told once."""
+    expect(verdicts("1..2\nok 1 a\nnot ok 2 b\n", 1),
+           [("a", "passed"), ("b", "failed")], "verdicts")
+
+
+@test
+def missing_plan_fails():
+    """A file that died before its plan has tested nothing."""
+    expect(verdicts("ok 1 a\n"), [("a", "passed"), ("(file)", "failed")],
+           "verdicts")
+    expect(verdicts(""), [("(file)", "failed")], "verdicts of no output")
+
+
+@test
+def short_and_long_plans_fail():
+    """A file that ended early must not pass with the tests it got to."""
+    expect(verdicts("1..3\nok 1 a\n")[-1], ("(file)", "failed"), "short")
+    expect(verdicts("1..1\nok 1 a\nok 2 b\n")[-1], ("(file)", "failed"),
+           "long")
+
+
+@test
+def status_fails_though_all_is_ok():
+    """A crash at the end, or a dead guest, must fail a file that printed ok."""
+    for status in (1, 139, 250, 251, 252):
+        expect(verdicts("1..1\nok 1 a\n", status)[-1], ("(file)", "failed"),
+               f"status {status}")
+    expect(verdicts("1..1\nnot ok 1 a\n", 250),
+           [("a", "failed"), ("(file)", "failed")], "both")
+
+
+@test
+def todo_that_fails_is_no_failure():
+    """A known gap must be visible without breaking the run."""
+    expect(verdicts("1..1\nnot ok 1 a # TODO later\n"), [("a", "skipped")],
+           "verdicts")
+
+
+@test
+def subtests_count_in_place_of_their_sum():
+    """A failed subtest must not hide behind its parent's line."""
+    output = ("1..2\n    1..2\n    ok 1 x\n    not ok 2 y\nnot ok 1 a\n"
+              "    1..2\n    ok 1 x\nok 2 b\n")
+    expect(verdicts(output, 1),
+           [("a/x", "passed"), ("a/y", "failed"), ("b/x", "passed"),
+            ("b", "failed")], "verdicts")
+
+
+@test
+def wrong_numbers_and_bail_out_fail():
+    """Lines that were lost show in the numbers."""
+    expect(("b", "failed") in verdicts("1..2\nok 1 a\nok 3 b\n"),
+           what="failure of a wrong number")
+    expect(("(file)", "failed") in verdicts("1..1\nok 1 a\nBail out! no\n"),
+           what="failure of a bail-out")
+
+
+@test
+def kernel_trouble_fails_with_its_text():
+    """A guest whose kernel complained has failed, whatever its tests say."""
+    def trouble(text):
+        with tempfile.NamedTemporaryFile("w", delete=False) as file:
+            cleanup(os.unlink, file.name)
+            file.write(text)
+        return suite.kernel_trouble(file.name)
+
+    expect(trouble("[ 1.0] nvme nvme0: 2/0/0 default/read/poll queues\n"), [],
+           "trouble in a healthy console")
+    for line in ("WARNING: CPU: 0 PID: 1 at block/bio.c:1",
+                 "BUG: KASAN: slab-use-after-free in x",
+                 "Oops: 0000 [#1] PREEMPT SMP",
+                 "INFO: task fio:99 blocked for more than 120 seconds.",
+                 "rcu: INFO: rcu_preempt self-detected stall on CPU",
+                 "WARNING: possible circular locking dependency detected"):
+        result, = trouble(f"[ 1.0] fine\n[ 2.0] {line}\n[ 3.0] more\n")
+        expect(result.verdict, "failed", line)
+        expect_in(line, result.reason, "reason")
+
+
+@test
+def images_are_repeatable():
+    """A failure on random data can be looked into only if it comes again."""
+    folder = tempfile.TemporaryDirectory()
+    cleanup(folder.cleanup)
+
+    def image(seed, size=3 << 19):
+        path = os.path.join(folder.name, "image")
+        suite.make_image(path, size, seed)
+        with open(path, "rb") as file:
+            return file.read()
+
+    expect(len(image("0")), 3 << 19, "size")
+    expect(image("0") == image("0"), what="the same data for the same seed")
+    expect(image("0") != image("1"), what="other data for another seed")
+    expect(image("zero", 4096), bytes(4096), "an image of nothing")
+
+
+run()
