@@ -134,6 +134,8 @@ blk_bpf_att_frame(const struct blk_bpf_att *att, unsigned int cpu,
  * @atts:     RCU list by priority and age; written under the attach mutex
  * @ops_mask: what any of them wants
  * @inflight: hooked bios; killed when the last attachment goes
+ * @dying:    in the list of those that wait for their last bio
+ * @ticket:   rises along that list
  * @free:     after the last bio
  * @rcu:      frees it
  */
@@ -144,6 +146,8 @@ struct blk_bpf_disk {
 	struct list_head atts;
 	u32 ops_mask;
 	struct percpu_ref inflight;
+	struct list_head dying;
+	u64 ticket;
 	struct work_struct free;
 	struct rcu_head rcu;
 };

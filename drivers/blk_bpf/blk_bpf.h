@@ -59,6 +59,9 @@ int blk_bpf_link_update(const struct blk_bpf_ops *ops, struct bpf_link *link);
 
 int blk_bpf_attach(struct blk_bpf_attach *arg, struct blk_bpf_msg *msg);
 
+/* disk.c */
+int blk_bpf_drain(struct blk_bpf_msg *msg);
+
 /* report.c: what attachments have to say */
 
 int blk_bpf_list(struct blk_bpf_list *arg, struct blk_bpf_msg *msg);

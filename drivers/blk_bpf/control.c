@@ -24,6 +24,7 @@ union control_arg {
 	struct blk_bpf_missed missed;
 	struct blk_bpf_stream stream;
 	struct blk_bpf_scan scan;
+	struct blk_bpf_drain drain;
 };
 
 /**
@@ -104,6 +105,11 @@ static int control_scan(struct control_call *call, struct file *file)
 	return blk_bpf_scan(file->private_data, &call->arg.scan, &call->msg);
 }
 
+static int control_drain(struct control_call *call, struct file *file)
+{
+	return blk_bpf_drain(&call->msg);
+}
+
 /**
  * struct control_cmd - one ioctl
  * @fn:        does it; results go into the argument
@@ -136,6 +142,7 @@ static const struct control_cmd control_cmds[] = {
 	CMD(BLK_BPF_IOC_STREAM, control_stream, struct blk_bpf_stream, 0, true),
 	CMD(BLK_BPF_IOC_SCAN, control_scan, struct blk_bpf_scan,
 	    BLK_BPF_SCAN_KNOWN, false),
+	CMD(BLK_BPF_IOC_DRAIN, control_drain, struct blk_bpf_drain, 0, true),
 };
 
 /* What holds for every ioctl, before its own function sees it. */

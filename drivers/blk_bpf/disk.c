@@ -6,6 +6,8 @@
 #include <linux/blkdev.h>
 #include <linux/module.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #include "attach.h"
@@ -17,10 +19,65 @@ u64 blk_bpf_attach_seq;
 static unsigned int nr_disks;		/* under blk_bpf_attach_mutex */
 static struct workqueue_struct *free_wq;
 
+/* Disks without attachments whose bios are not all back, oldest first. */
+static LIST_HEAD(dying_disks);		/* under dying_lock */
+static u64 last_ticket;			/* under dying_lock */
+static DEFINE_SPINLOCK(dying_lock);
+static DECLARE_WAIT_QUEUE_HEAD(dying_wait);
+
+static void disk_begin_dying(struct blk_bpf_disk *disk)
+{
+	spin_lock(&dying_lock);
+	disk->ticket = ++last_ticket;
+	list_add_tail(&disk->dying, &dying_disks);
+	spin_unlock(&dying_lock);
+}
+
+static void disk_end_dying(struct blk_bpf_disk *disk)
+{
+	spin_lock(&dying_lock);
+	list_del(&disk->dying);
+	spin_unlock(&dying_lock);
+	wake_up_all(&dying_wait);
+}
+
+/* Whether all that began to die up to @ticket are gone. */
+static bool are_gone(u64 ticket)
+{
+	struct blk_bpf_disk *disk;
+	bool gone = true;
+
+	spin_lock(&dying_lock);
+	list_for_each_entry(disk, &dying_disks, dying) {
+		if (disk->ticket <= ticket)
+			gone = false;
+	}
+	spin_unlock(&dying_lock);
+	return gone;
+}
+
+/* BLK_BPF_IOC_DRAIN, see the uapi header. */
+int blk_bpf_drain(struct blk_bpf_msg *msg)
+{
+	u64 ticket;
+
+	spin_lock(&dying_lock);
+	ticket = last_ticket;
+	spin_unlock(&dying_lock);
+
+	/* On a disk that keeps other attachments, programs may still run. */
+	synchronize_rcu();
+	if (wait_event_killable(dying_wait, are_gone(ticket)))
+		return blk_bpf_refuse(msg, -EINTR,
+			"killed while bios of a detached disk were still under way");
+	return 0;
+}
+
 static void disk_free_work(struct work_struct *work)
 {
 	struct blk_bpf_disk *disk = container_of(work, struct blk_bpf_disk, free);
 
+	disk_end_dying(disk);
 	percpu_ref_exit(&disk->inflight);
 	put_device(disk->dev);
 	kfree_rcu(disk, rcu);
@@ -136,6 +193,7 @@ void blk_bpf_disk_del_att(struct blk_bpf_att *att)
 	disk_update_mask(disk);
 	if (list_empty(&disk->atts)) {
 		hlist_del_rcu(&disk->hash);
+		disk_begin_dying(disk);
 		percpu_ref_kill(&disk->inflight);
 		if (!--nr_disks)
 			blk_bpf_interpose_stop();

@@ -500,6 +500,21 @@ struct blk_bpf_scan {
 	struct blk_bpf_scan_stats stats;
 };
 
+/**
+ * struct blk_bpf_drain - BLK_BPF_IOC_DRAIN: wait until what was detached is gone
+ * @hdr: flags must be 0
+ *
+ * Detaching itself waits for nothing: it may be done by who has to complete the
+ * I/O. When this returns 0, no program whose attachment ended before the call
+ * runs any more, and the bios of disks that lost their last attachment before
+ * it have all come back.
+ *
+ * Needs CAP_SYS_ADMIN. -EINTR if the waiting task is killed.
+ */
+struct blk_bpf_drain {
+	struct blk_bpf_hdr hdr;
+};
+
 #define BLK_BPF_IOC_MAGIC	0xBF
 #define BLK_BPF_IOC_FEATURES	_IOWR(BLK_BPF_IOC_MAGIC, 0x00, struct blk_bpf_features)
 #define BLK_BPF_IOC_LAST_MSG	_IOWR(BLK_BPF_IOC_MAGIC, 0x01, struct blk_bpf_last_msg)
@@ -508,6 +523,7 @@ struct blk_bpf_scan {
 #define BLK_BPF_IOC_MISSED	_IOWR(BLK_BPF_IOC_MAGIC, 0x04, struct blk_bpf_missed)
 #define BLK_BPF_IOC_STREAM	_IOWR(BLK_BPF_IOC_MAGIC, 0x05, struct blk_bpf_stream)
 #define BLK_BPF_IOC_SCAN	_IOWR(BLK_BPF_IOC_MAGIC, 0x06, struct blk_bpf_scan)
+#define BLK_BPF_IOC_DRAIN	_IOWR(BLK_BPF_IOC_MAGIC, 0x07, struct blk_bpf_drain)
 
 #endif /* !__bpf__ */
 

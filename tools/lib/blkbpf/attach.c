@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Attachments: making and ending them. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -78,6 +79,22 @@ static int remove_pins(uint32_t link_id)
 	return ret;
 }
 
+/* Whoever detaches wants the program to be gone, not only on its way. */
+static int drain(uint32_t id)
+{
+	struct blk_bpf_drain arg = {};
+	char what[64];
+	int fd, ret;
+
+	fd = control_open();
+	if (fd < 0)
+		return fd;
+	snprintf(what, sizeof(what), "attachment %u: detached, but waiting for its I/O failed", id);
+	ret = control_ioctl(fd, BLK_BPF_IOC_DRAIN, &arg, what);
+	close(fd);
+	return ret;
+}
+
 int blkbpf_detach(uint32_t id)
 {
 	struct blk_bpf_attachment *entries;
@@ -105,5 +122,7 @@ int blkbpf_detach(uint32_t id)
 		ret = blkbpf_err(errno, "attachment %u: cannot be detached: %s",
 				 id, strerror(errno));
 	close(fd);
-	return ret ? ret : remove_pins(link_id);
+	if (!ret)
+		ret = remove_pins(link_id);
+	return ret ? ret : drain(id);
 }

@@ -486,6 +486,9 @@ LIBBLKBPF_API int blkbpf_link_pin(int link_fd, const char *path);
  * blkbpf_detach - end an attachment and remove the pins of its link
  * @id: the attachment
  *
+ * When it returns 0, the program does not run any more, and if it was the last
+ * one on its disk, the bios that were hooked for it have come back.
+ *
  * Needs CAP_SYS_ADMIN. Return: 0; -ENOENT if there is no such attachment.
  */
 LIBBLKBPF_API int blkbpf_detach(uint32_t id);
