@@ -10,6 +10,7 @@ of instructions per MiB for each disk, filter and way.
 
 import json
 import os
+import re
 import sys
 import time
 
@@ -55,9 +56,9 @@ def make_copy(mib):
 
 
 def idle_ns():
-    """What this CPU has idled since boot, in steps of 10 ms."""
-    with open("/proc/uptime", encoding="ascii") as file:
-        return int(float(file.read().split()[1]) * 1e9)
+    """What this CPU has idled since boot."""
+    with open("/proc/timer_list", encoding="ascii") as file:
+        return int(re.search(r"\.idle_sleeptime\s*: (\d+)", file.read())[1])
 
 
 def busy_ns(command):

@@ -120,9 +120,13 @@ class Scan(Struct):
                 ("data_used", c_uint64), ("stats", Stats)]
 
 
+class Drain(Struct):
+    _fields_ = [("hdr", Hdr)]
+
+
 COMMANDS = {kind: 0xC000BF00 | number | ctypes.sizeof(kind) << 16
             for number, kind in enumerate((Features, LastMsg, Attach, List,
-                                           Missed, Stream, Scan))}
+                                           Missed, Stream, Scan, Drain))}
 
 
 class Refused(OSError):
@@ -228,6 +232,10 @@ class Control:
     def stream(self, number, entries=0):
         """The fd of a new stream."""
         return self.call(Stream(id=number, entries=entries)).fd
+
+    def drain(self):
+        """Wait until what was detached is gone."""
+        self.call(Drain())
 
     def scan(self, prog_fd, dev_fd, ranges=None, args=(), *, unit=0, threads=0,
              room=1 << 18, flags=0, data_len=0, cursor=None):
