@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Refused: \.name has no end: at most 15 letters */
+#include <bpf/blk_bpf.h>
+
+SEC("struct_ops/filter")
+int BLK_BPF_FILTER(nothing, struct blk_bpf_ctx *ctx,
+		   const void *data, const void *data_end)
+{
+	return BLK_BPF_SKIP;
+}
+
+BLK_BPF_PROGRAM(bad, .filter = (void *)nothing,
+		.name = { 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h',
+			  'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p' });

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Refused: invalid access to packet */
+#include <bpf/blk_bpf.h>
+
+SEC("struct_ops/filter")
+int BLK_BPF_FILTER(read_past_end, struct blk_bpf_ctx *ctx,
+		   const __u8 *data, const void *data_end)
+{
+	if ((void *)data + 16 > data_end)
+		return BLK_BPF_SKIP;
+	return data[16] == 0;
+}
+
+BLK_BPF_PROGRAM(bad, .filter = (void *)read_past_end);
