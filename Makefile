@@ -29,7 +29,7 @@ KMOD = $(BUILD)/kmod/$(RELEASE)
 KBUILD_MAKE = $(MAKE) -C $(abspath $(KDIR)) M=$(KMOD) W=1 MODULE_PAHOLE_FLAGS=
 
 .PHONY: all help setup packages modules tools samples test-programs \
-	check demo bench install clean distclean cache-clean
+	check check-debug demo bench install clean distclean cache-clean
 
 ## all: the modules, the tools and the samples (the default)
 all: modules tools samples
@@ -79,13 +79,21 @@ tools: packages
 samples: packages
 	+@$(MAKE) -C samples/bpf O=$(BUILD) LIBBPF=$(LIBBPF)
 
-# The BPF programs that the tests load, good and bad ones.
+# The BPF programs that the tests load, good and bad ones, and those that the
+# documents show.
 test-programs: packages
 	+@$(MAKE) -C selftests/bpf O=$(BUILD) LIBBPF=$(LIBBPF)
+	+@selftests/docs/build $(BUILD)/selftests/docs
 
 ## check: all tests, on this machine and in guests
 check: all test-programs
 	+@selftests/run
+
+## check-debug: the guest tests on a kernel that finds bugs; builds it first, 10 minutes or more
+check-debug: all test-programs
+	+@kernel=$$($(GET) kernel-debug); \
+		$(MAKE) modules KDIR="$$kernel/build"; \
+		selftests/run --kernel debug
 
 ## demo: a guest in which programs filter a real file system's disk
 demo: all

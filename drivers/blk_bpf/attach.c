@@ -247,8 +247,8 @@ static int check_update(const struct blk_bpf_att *att,
  * @ops:  the new one
  * @link: the link
  *
- * Between two units, for bios on their way too. A program that was ejected is
- * replaced like any other.
+ * Between two bios, also for those that are on their way. A program that was
+ * ejected is replaced like any other.
  *
  * Return: 0, -EINVAL, -ENOENT, -ENODEV or -EOPNOTSUPP.
  */

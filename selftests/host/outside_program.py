@@ -41,7 +41,11 @@ echo "pinned $(blkbpf scan --count /sys/fs/bpf/mine /dev/nvme0n1)"
 echo "file $(blkbpf scan --count --set wanted=7 mine.bpf.o /dev/nvme0n1)"
 echo "other $(blkbpf scan --count --set wanted=8 mine.bpf.o /dev/nvme0n1)"
 blkbpf attach /sys/fs/bpf/mine /dev/nvme0n1 >/dev/null
+blkbpf tail -n 1 /dev/nvme0n1 >/tmp/tail 2>/tmp/following &
+until grep -q following /tmp/following; do sleep 0.1; done
 dd if=/dev/nvme0n1 of=/dev/null bs=64k iflag=direct 2>/dev/null
+wait
+echo "tail $(wc -l </tmp/tail)"
 blkbpf -j list
 blkbpf detach /dev/nvme0n1 >/dev/null
 echo "left $(blkbpf -j list)"
@@ -82,7 +86,7 @@ def a_program_from_an_empty_folder_works_with_every_command():
     lines = done.stdout.splitlines()
     expect_in("first_byte_ops", done.stdout, "prog show")
     for line in (f"pinned {firsts.count(7)}", f"file {firsts.count(7)}",
-                 f"other {firsts.count(8)}"):
+                 f"other {firsts.count(8)}", "tail 1"):
         expect_in(line, lines, "counts")
     expect_in(f'"matches":{firsts.count(7)}',
               done.stdout.replace(" ", ""), "the attachment's matches")

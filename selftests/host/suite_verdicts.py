@@ -108,6 +108,22 @@ def kernel_trouble_fails_with_its_text():
 
 
 @test
+def the_debug_kernel_has_its_own_machines_and_tests():
+    """Its tests would time out, or those that need it run on another kernel."""
+    words = suite.on_debug_kernel(["--timeout", "300", "--smp", "4"])
+    expect(words[:4], ["--timeout", "300", "--smp", "4"], "the file's own words")
+    expect(words[4:], ["--kernel", "debug", "--mem", "3G", "--timeout", "1800"],
+           "words of the kernel")
+    expect(suite.on_debug_kernel([])[-2:], ["--timeout", "3600"],
+           "the time for a file that gives none")
+    folder = os.path.join(os.path.dirname(os.path.realpath(__file__)), "..")
+    for kernel, kinds in (("stock", {"host", "guest"}),
+                          ("debug", {"guest", "debug"})):
+        expect({found.kind for found in suite.find(folder, [], kernel)}, kinds,
+               f"folders of --kernel {kernel}")
+
+
+@test
 def images_are_repeatable():
     """A failure on random data can be looked into only if it comes again."""
     folder = tempfile.TemporaryDirectory()
