@@ -5,7 +5,7 @@
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
 #include <linux/rcupdate_trace.h>
-#include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 #include <linux/uio.h>
@@ -450,13 +450,19 @@ static bool chunk_run_breath(struct scan_chunk *chunk, u32 units)
 	return more && chunk->done < chunk->len && chunk->matches < CHUNK_MATCHES;
 }
 
+/* Whether the scan is about to return; the rest of the chunk can wait for it. */
+static bool chunk_is_wanted(const struct scan_chunk *chunk)
+{
+	return !READ_ONCE(chunk->job->pausing) && !signal_pending(current);
+}
+
 static void chunk_run_units(struct scan_chunk *chunk)
 {
 	u32 units = clamp(BREATH_BYTES / chunk->job->unit, 1U, BREATH_UNITS);
 
 	do {
 		chunk_breathe(chunk);
-	} while (chunk_run_breath(chunk, units));
+	} while (chunk_run_breath(chunk, units) && chunk_is_wanted(chunk));
 }
 
 /* The same, with a read of its own for every unit. */
@@ -472,7 +478,7 @@ static void chunk_read_and_run_units(struct scan_chunk *chunk)
 		if (chunk->err)
 			return;
 		chunk_breathe(chunk);
-	} while (chunk_run_breath(chunk, 1));
+	} while (chunk_run_breath(chunk, 1) && chunk_is_wanted(chunk));
 }
 
 static void chunk_run_timed(struct scan_chunk *chunk, bool read)
@@ -502,7 +508,8 @@ static void chunk_run_timed(struct scan_chunk *chunk, bool read)
  * scan_chunk_run - run the units of a chunk whose data is there
  * @chunk: RUNNING, and the caller's; it becomes DONE
  *
- * All of them, or as many as find CHUNK_MATCHES matches.
+ * All of them, or as many as find CHUNK_MATCHES matches or are run before the
+ * scan has to return.
  *
  * Context: may sleep.
  */
