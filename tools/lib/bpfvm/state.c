@@ -99,7 +99,8 @@ static int join_id(struct joiner *j, struct val *a, const struct val *b)
 	bool taken = a->id == ID_KNOWN && (b->id != ID_KNOWN || diff);
 	struct pair *pair;
 
-	if (!a->id)
+	/* Of known numbers all is said, however they came to be. */
+	if (!a->id || (a->id == ID_KNOWN && b->id == ID_KNOWN && !diff))
 		return 0;
 	if (!b->id || !joins_as_number(a, b)) {
 		a->id = 0;

@@ -109,7 +109,7 @@ static int step_alu(struct verifier *v, struct state *st, uint32_t pc)
 	bool is32 = INSN_CLASS(insn->code) == CLS_ALU;
 	uint8_t op = INSN_OP(insn->code);
 	struct val *dst = &st->r[insn_dst(insn)];
-	bool wide = false;
+	enum val_wide wide;
 	struct val b;
 	int err;
 
@@ -131,7 +131,9 @@ static int step_alu(struct verifier *v, struct state *st, uint32_t pc)
 		return 0;
 	}
 	val_alu(dst, &b, op, insn->off == 1, is32 ? 32 : 64, st->minlen, &wide);
-	if (v->final && !wide)
+	/* A 64-bit operation extends the sign of its immediate. */
+	if (v->final && wide != (INSN_IS_REG(insn->code) || insn->imm >= 0 ?
+				 WIDE_PLAIN : WIDE_NEGATIVE))
 		v->prog->aux[pc].flags &= ~AUX_WIDE;
 	return 0;
 }

@@ -562,19 +562,20 @@ static bool needs_sign32(const struct val *v, const struct val *b, uint8_t op,
 }
 
 static void compute32(struct val *v, const struct val *b, uint8_t op,
-		      bool is_signed, int64_t minlen, bool *wide)
+		      bool is_signed, int64_t minlen, enum val_wide *wide)
 {
 	struct val b32 = *b;
-	bool clean = v->umax <= UINT32_MAX && b->umax <= UINT32_MAX;
+	bool clean = v->umax <= UINT32_MAX && b->umax <= UINT32_MAX &&
+		     (op == OP_ADD || op == OP_SUB || op == OP_LSH);
+	enum val_wide how = WIDE_PLAIN;
 
 	val_zero_extend(v, 32);
 	val_zero_extend(&b32, 32);
 	if (val_known(v) && val_known(&b32)) {
 		uint64_t full = alu64(op, is_signed, v->umin, b32.umin);
 
-		if (wide)
-			*wide = clean && full <= UINT32_MAX &&
-				(op == OP_ADD || op == OP_SUB || op == OP_LSH);
+		if (clean && full <= UINT32_MAX)
+			*wide = WIDE_PLAIN;
 		set_number(v, alu32(op, is_signed, v->umin, b32.umin));
 		return;
 	}
@@ -586,17 +587,19 @@ static void compute32(struct val *v, const struct val *b, uint8_t op,
 	if (op == OP_ADD && val_known(&b32) && b32.umin > INT32_MAX) {
 		val_set_known(&b32, (1ULL << 32) - b32.umin);
 		op = OP_SUB;
+		how = WIDE_NEGATIVE;
 	}
 	compute(v, &b32, op, false, 32, minlen);
 	if (v->umax > UINT32_MAX)
 		set_range(v, 0, UINT32_MAX);
-	else if (wide)
-		*wide = clean && (op == OP_ADD || op == OP_SUB || op == OP_LSH);
+	else if (clean)
+		*wide = how;
 }
 
 void val_alu(struct val *v, const struct val *b, uint8_t op, bool is_signed,
-	     int bits, int64_t minlen, bool *wide)
+	     int bits, int64_t minlen, enum val_wide *wide)
 {
+	*wide = WIDE_NO;
 	if (bits == 32)
 		compute32(v, b, op, is_signed, minlen, wide);
 	else if (val_known(v) && val_known(b))

@@ -106,14 +106,19 @@ int64_t val_room_at(const struct val *v, uint32_t scale, int64_t minlen);
 /* Take over that number * @scale + @room <= LEN, if that says more. */
 void val_take_room(struct val *v, uint32_t scale, int64_t room);
 
+/* Whether a 64-bit operation would give what a 32-bit one does. */
+enum val_wide {
+	WIDE_NO,
+	WIDE_PLAIN,		/* if the operand is extended with zeros */
+	WIDE_NEGATIVE,		/* if the operand's sign is extended */
+};
+
 /*
  * @v becomes the result of an operation on the numbers of @v and @b, @bits wide
  * (64 or 32); types are the caller's. @minlen: LEN >= @minlen.
- * @wide, if not NULL, is set if the 64-bit operation on the whole registers
- * gives the same as the 32-bit one.
  */
 void val_alu(struct val *v, const struct val *b, uint8_t op, bool is_signed,
-	     int bits, int64_t minlen, bool *wide);
+	     int bits, int64_t minlen, enum val_wide *wide);
 void val_add(struct val *v, const struct val *b);
 void val_sub(struct val *v, const struct val *b, int64_t minlen);
 /* Keep the low @bits and extend their sign to @to bits. */

@@ -26,6 +26,8 @@
 #define PATIENCE	2
 /* Joins before they are widened without looking where to stop. */
 #define FORBEARANCE	12
+/* Times that states which do not hold are joined further. */
+#define MAX_REPAIRS	16
 /* Numbers where widening stops. */
 #define MAX_LIMITS	128
 #define NO_NODE		UINT32_MAX
@@ -506,14 +508,12 @@ static bool enter_program(struct walk *w, struct state **in)
 	return true;
 }
 
+/* Run what is dirty until nothing is. */
 static int go_up(struct walk *w)
 {
 	int err;
 
 	w->phase = GO_UP;
-	if (!enter_program(w, &w->nodes[0].in))
-		return -ENOMEM;
-	w->nodes[0].dirty = true;
 	w->lowest = 0;
 	while (w->lowest < w->nr_sequence) {
 		uint32_t n = w->sequence[w->lowest++];
@@ -646,8 +646,12 @@ static int walk(struct walk *w)
 		w->v.learnt = false;
 		w->widened = false;
 		err = build(w);
-		if (!err)
-			err = go_up(w);
+		if (err)
+			break;
+		if (!enter_program(w, &w->nodes[0].in))
+			return -ENOMEM;
+		w->nodes[0].dirty = true;
+		err = go_up(w);
 	} while (!err && w->v.learnt);
 	if (err)
 		return err;
@@ -661,13 +665,22 @@ static int walk(struct walk *w)
 			return err;
 		swap_solutions(w);
 	}
-	err = finish(w);
-	if (!err && !w->holds) {
-		log_add(&w->v.prog->log,
-			"internal error: no state that holds was found\n");
-		return -EINVAL;
+	/*
+	 * Knowing more at a place can mean knowing less after it, since a value
+	 * has room for one fact of a kind. Then what is believed is joined with
+	 * what arrives until they agree.
+	 */
+	for (int i = 0; i < MAX_REPAIRS; i++) {
+		err = finish(w);
+		if (err || w->holds)
+			return err;
+		for (uint32_t n = 0; n < w->nr_nodes; n++)
+			w->nodes[n].dirty = w->nodes[n].in;
+		err = go_up(w);
+		if (err)
+			return err;
 	}
-	return err;
+	return too_complex(w);
 }
 
 int verify(struct bpfvm_prog *prog)
