@@ -17,9 +17,7 @@
 #include <linux/blk_bpf.h>
 
 #include "bpfvm.h"
-#ifdef BPFVM_HAVE_ELF
 #include "bpfvm_elf.h"
-#endif
 
 enum {
 	EXIT_REFUSED	= 1,
@@ -50,9 +48,7 @@ struct loaded {
 	struct bytes insns;
 	struct bpfvm_prog *prog;
 	char *log;
-#ifdef BPFVM_HAVE_ELF
 	struct bpfvm_image *image;
-#endif
 };
 
 static void usage(FILE *to)
@@ -266,7 +262,6 @@ static int get_insns(const struct command *c, struct loaded *l,
 {
 	const char *name = c->program;
 
-#ifdef BPFVM_HAVE_ELF
 	if (name[0] != '@' && !is_hex(name)) {
 		char why[256];
 		int err = bpfvm_image_open(&l->image, name, c->entry,
@@ -283,9 +278,6 @@ static int get_insns(const struct command *c, struct loaded *l,
 		opts->nr_globals = l->image->nr_globals;
 		return 0;
 	}
-#else
-	(void)opts;
-#endif
 	if (parse_bytes(name, &l->insns))
 		return EXIT_USAGE;
 	if (l->insns.len % sizeof(struct bpfvm_insn)) {
@@ -491,5 +483,6 @@ int main(int argc, char **argv)
 	else
 		err = do_verify(&l);
 	bpfvm_free(l.prog);
+	bpfvm_image_close(l.image);
 	return err;
 }
