@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The kernels of kernels.h on the engine, in proportion to the same C compiled
- * for the machine. Medians of runs that take turns, so that what else goes on in
+ * for the machine. Medians of the processor time of runs that take turns, so that
+ * what else goes on in
  * the machine meets them alike.
  */
 #include <errno.h>
@@ -51,7 +52,7 @@ static uint64_t now_ns(void)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 

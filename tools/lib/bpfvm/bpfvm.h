@@ -285,7 +285,8 @@ enum bpfvm_engine {
  * @fuel:     in: instructions that it may execute; loops and calls are where
  *	      this is looked at, so that straight code may go over by its length
  * @r0:       out: what it returned
- * @retired:  out: instructions executed, the same number on every engine
+ * @retired:  out: instructions executed, the same number on every engine; up to
+ *	      eight that a branch skipped count as executed
  * @fault:    out: why it ended early
  * @fault_pc: out: slot of the instruction that faulted
  */
@@ -333,7 +334,7 @@ void bpfvm_stop(struct bpfvm_thread *thread);
 /**
  * struct bpfvm_counters - of a program, over its threads
  * @runs:    runs begun
- * @retired: instructions executed
+ * @retired: instructions executed, as in struct bpfvm_run
  * @faults:  runs that faulted, by kind; @faults[BPFVM_OK] is not used
  */
 struct bpfvm_counters {

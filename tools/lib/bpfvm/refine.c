@@ -252,7 +252,7 @@ static bool assume_null(struct state *st, struct val *a, bool null)
 		return true;
 	}
 	a->null = NULL_NEVER;
-	return spread(st, a, a->id, a->delta);
+	return spread(st, a, a->id, a->delta) && val_sync(a);
 }
 
 bool state_assume(struct state *st, struct val *a, struct val *b, uint8_t op,

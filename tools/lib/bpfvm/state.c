@@ -9,6 +9,8 @@
 #define MAX(a, b)	((a) > (b) ? (a) : (b))
 #define MIN(a, b)	((a) < (b) ? (a) : (b))
 
+#define ROOM_LEAST	(-65536)
+
 struct state *state_new(void)
 {
 	return calloc(1, sizeof(struct state));
@@ -184,7 +186,7 @@ static void widen(const struct joiner *j, struct val *v, const struct val *old)
 		else
 			v->umin = 0;
 	}
-	if (v->room != old->room && v->room != ROOM_NONE)
+	if (v->room < old->room && v->room != ROOM_NONE)
 		v->room = v->room >= 0 ? 0 : limit_below(j, v->room);
 	if (v->step != old->step && old->step)
 		v->step = j->nr_limits ? v->step & -v->step : 1;
@@ -208,10 +210,16 @@ static void join_room(const struct joiner *j, struct val *v,
 
 	v->scale = 1;
 	v->room = ROOM_NONE;
-	if (a->room == ROOM_NONE && b->room == ROOM_NONE)
-		return;
 	v->room = MIN(val_room_at(a, scale, j->minlen[0]),
 		      val_room_at(b, scale, j->minlen[1]));
+	/* That may follow from the length in both, and in the same way. */
+	if (v->room != ROOM_NONE && a->room == ROOM_NONE &&
+	    b->room == ROOM_NONE && v->room <= MIN(j->minlen[0], j->minlen[1]) -
+		       MAX(a->smax, b->smax))
+		v->room = ROOM_NONE;
+	/* Far less than no room at all is not worth remembering. */
+	if (v->room < ROOM_LEAST)
+		v->room = ROOM_NONE;
 	if (v->room != ROOM_NONE)
 		v->scale = scale;
 }

@@ -148,8 +148,11 @@ bool val_cut(struct val *v, uint64_t umin, uint64_t umax, int64_t smin,
 		v->step = 0;
 		v->smin = v->umin;
 		v->smax = v->umin;
-		v->id = ID_KNOWN;
-		v->delta = v->umin;
+		/* Copies of what may be NULL are found by their symbol. */
+		if (v->null == NULL_NEVER) {
+			v->id = ID_KNOWN;
+			v->delta = v->umin;
+		}
 	} else if (v->step == 0) {
 		v->step = 1;
 	}

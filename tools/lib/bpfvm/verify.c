@@ -24,8 +24,10 @@
 #define MAX_WORK(nr)	(2000000 + 200 * (uint64_t)(nr))
 /* Joins at a place before bounds are widened. */
 #define PATIENCE	2
+/* Times that a loop is begun anew because more is known to enter it. */
+#define MAX_RESTARTS	16
 /* Joins before they are widened without looking where to stop. */
-#define FORBEARANCE	12
+#define FORBEARANCE	8
 /* Times that states which do not hold are joined further. */
 #define MAX_REPAIRS	16
 /* Numbers where widening stops. */
@@ -48,10 +50,11 @@ struct node {
 	uint32_t child;		/* instance that the call at the end enters */
 	uint32_t order;		/* in reverse postorder; NO_NODE: unreachable */
 	uint32_t joins;
+	uint32_t restarts;
 	bool head;		/* a jump back arrives here */
 	bool dirty;
 	struct state *in;
-	struct state *next;	/* while going down */
+	struct state *next;	/* while going down; up: what enters a loop */
 	struct state *back;	/* what jumps back bring, while going down */
 };
 
@@ -298,10 +301,37 @@ static int join_into(struct walk *w, struct state **into,
 	return 1;
 }
 
-static int arrive_up(struct walk *w, struct node *to, const struct state *st)
+/*
+ * More is known to enter a loop from outside: begin anew with it. What earlier
+ * rounds brought was of an earlier entry, and what the loop does not change
+ * would be widened with the rest if they were joined.
+ */
+static int restart_loop(struct walk *w, struct node *to,
+			const struct state *st)
+{
+	int lost = join_into(w, &to->next, st);
+
+	if (lost <= 0)
+		return lost;
+	if (!to->in)
+		to->in = state_new();
+	if (!to->in || !state_copy(to->in, to->next))
+		return -ENOMEM;
+	to->restarts++;
+	to->joins = 0;
+	to->dirty = true;
+	if (to->order < w->lowest)
+		w->lowest = to->order;
+	return 0;
+}
+
+static int arrive_up(struct walk *w, struct node *to, const struct state *st,
+		     bool back)
 {
 	int lost;
 
+	if (to->head && !back && to->restarts < MAX_RESTARTS)
+		return restart_loop(w, to, st);
 	w->v.j.widen = to->head && to->joins >= PATIENCE;
 	w->v.j.nr_limits = to->joins < FORBEARANCE ? w->nr_limits : 0;
 	w->widened |= w->v.j.widen;
@@ -344,7 +374,7 @@ static int arrive(struct walk *w, uint32_t n, uint32_t target,
 
 	switch (w->phase) {
 	case GO_UP:
-		return arrive_up(w, to, st);
+		return arrive_up(w, to, st, back);
 	case COLLECT:
 	case GO_DOWN:
 		if (back)
@@ -614,7 +644,7 @@ static int compare_limits(const void *a, const void *b)
 static void find_limits(struct walk *w)
 {
 	static const int64_t always[] = {
-		-65536, -1, 0, INT32_MAX, UINT32_MAX, NUM_LIMIT,
+		-65536, 0, INT32_MAX, UINT32_MAX,
 	};
 	const struct bpfvm_prog *prog = w->v.prog;
 	uint32_t nr = 0;
@@ -674,8 +704,10 @@ static int walk(struct walk *w)
 		err = finish(w);
 		if (err || w->holds)
 			return err;
-		for (uint32_t n = 0; n < w->nr_nodes; n++)
+		for (uint32_t n = 0; n < w->nr_nodes; n++) {
 			w->nodes[n].dirty = w->nodes[n].in;
+			w->nodes[n].restarts = MAX_RESTARTS;
+		}
 		err = go_up(w);
 		if (err)
 			return err;
