@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The reader of object files: libelf parses, this relocates. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <gelf.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bpfvm_elf.h"
@@ -21,7 +23,6 @@
 #endif
 
 #define NO_GLOBAL	UINT32_MAX
-#define GLOBAL_ALIGN	64
 
 struct section {
 	const char *name;
@@ -211,13 +212,31 @@ static int place(struct reader *r, size_t section, uint64_t off, uint32_t *slot)
 	return 0;
 }
 
+/*
+ * Memory for globals: where the machine can put it there, at an address of 31
+ * bits, which is part of an instruction that uses it.
+ */
+static void *map_memory(size_t size)
+{
+	void *at = MAP_FAILED;
+
+#ifdef MAP_32BIT
+	at = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+#endif
+	if (at == MAP_FAILED)
+		at = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return at == MAP_FAILED ? NULL : at;
+}
+
 /* The index of the global memory that a section becomes. */
 static int place_global(struct reader *r, struct section *s, uint32_t *index)
 {
 	struct bpfvm_image *image = r->image;
 	struct bpfvm_global *globals;
 	size_t size = s->header.sh_size;
-	size_t room = (size + GLOBAL_ALIGN - 1) & ~(size_t)(GLOBAL_ALIGN - 1);
+	size_t room = size ? size : 1;
 	void *data;
 
 	if (s->global != NO_GLOBAL) {
@@ -234,10 +253,9 @@ static int place_global(struct reader *r, struct section *s, uint32_t *index)
 	if (!globals)
 		return -ENOMEM;
 	image->globals = globals;
-	data = aligned_alloc(GLOBAL_ALIGN, room ? room : GLOBAL_ALIGN);
+	data = map_memory(room);
 	if (!data)
 		return -ENOMEM;
-	memset(data, 0, room);
 	if (s->header.sh_type != SHT_NOBITS && s->data && s->data->d_buf)
 		memcpy(data, s->data->d_buf, s->data->d_size);
 	s->global = image->nr_globals;
@@ -538,7 +556,8 @@ void bpfvm_image_close(struct bpfvm_image *image)
 	if (!image)
 		return;
 	for (uint32_t i = 0; i < image->nr_globals; i++) {
-		free(image->globals[i].data);
+		munmap(image->globals[i].data, image->globals[i].size ?
+		       image->globals[i].size : 1);
 		free((char *)image->globals[i].name);
 	}
 	free(image->globals);

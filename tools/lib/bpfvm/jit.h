@@ -51,6 +51,7 @@ struct jit_state {
 	uint16_t *live;		/* per slot: registers read after it */
 	uint32_t *addr;		/* per slot: where its code is */
 	uint32_t *entry;	/* per function */
+	uint8_t *nr_preds;	/* per block: ways to it, 2 for more than one */
 	uint32_t exit, exit_fault, refuel, any;
 	struct stub *stubs;
 	uint32_t nr_stubs, room_stubs;
@@ -78,6 +79,8 @@ void forget_dead(struct jit_state *j, uint16_t live);
 /* The address at offset @off of what @reg points to. */
 struct ea address_of(struct jit_state *j, uint8_t reg, int32_t off,
 		     uint16_t live);
+/* The register is to hold a number that is not negative. */
+void defer_constant(struct jit_state *j, uint8_t dst, int32_t value);
 /* Put an instruction off, if it is one of those that can be. */
 bool defer(struct jit_state *j, const struct bpfvm_insn *insn, uint16_t live);
 
@@ -86,6 +89,19 @@ void jit_alu(struct jit_state *j, const struct bpfvm_insn *insn);
 
 /* jit_access.c */
 void jit_access(struct jit_state *j, const struct bpfvm_insn *insn);
+
+/* jit_select.c */
+/* If block @b jumps over one computation, that one. */
+const struct bpfvm_insn *find_select(const struct jit_state *j, uint32_t b);
+/* Compute it on the side; then, after the comparison, take it if @cc. */
+void prepare_select(struct jit_state *j, const struct bpfvm_insn *insn);
+void finish_select(struct jit_state *j, const struct bpfvm_insn *insn,
+		   uint8_t cc);
+/* Is the result 0 or 1, and nothing else? @first: before the jump. */
+bool is_condition(const struct bpfvm_insn *first,
+		  const struct bpfvm_insn *jump, const struct bpfvm_insn *over);
+/* After a comparison; the register is 0. */
+void set_condition(struct jit_state *j, uint8_t reg, uint8_t cc);
 
 /* jit_x86_64.c */
 /* A jump to code for a rare case, if @cc. */

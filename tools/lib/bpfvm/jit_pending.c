@@ -34,6 +34,10 @@ static void compute(struct jit_state *j, uint8_t reg, const struct pending *p)
 	struct code *c = &j->code;
 	uint8_t to = jit_reg[reg];
 
+	if (p->base == NO_REG && p->index == NO_REG) {
+		x_mov_imm(c, to, p->disp);
+		return;
+	}
 	if (p->index == NO_REG) {
 		if (p->base == reg && p->disp)
 			x_alu_imm(c, true, X_ADD, to, p->disp);
@@ -129,6 +133,11 @@ static struct pending *expression(struct jit_state *j, uint8_t reg)
 	return p;
 }
 
+void defer_constant(struct jit_state *j, uint8_t dst, int32_t value)
+{
+	j->pending[dst] = (struct pending){ true, NO_REG, NO_REG, 0, value };
+}
+
 static bool defer_add_imm(struct jit_state *j, uint8_t dst, int64_t imm,
 			  uint16_t live)
 {
@@ -159,9 +168,9 @@ static bool defer_add(struct jit_state *j, uint8_t dst, uint8_t src,
 	}
 	/* A scaled index becomes the index, if its register is settled. */
 	if (s->active && s->base == NO_REG && !s->disp &&
-	    s->index != dst &&
+	    s->index != NO_REG && s->index != dst &&
 	    (s->index == src || !j->pending[s->index].active) &&
-	    !p->active && s->index != NO_REG) {
+	    (!p->active || p->index == NO_REG)) {
 		uint8_t index = s->index, scale = s->scale;
 
 		if (index != src) {

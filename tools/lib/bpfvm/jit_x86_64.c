@@ -379,6 +379,11 @@ static void jit_imm64(struct jit_state *j, const struct bpfvm_insn *insn)
 	else if (insn_src(insn) != IMM64_NUMBER)
 		imm = (uintptr_t)j->prog->globals[insn->imm].data +
 		      (uint32_t)insn[1].imm;
+	/* An address in the low part of memory becomes part of others. */
+	if (imm <= INT32_MAX) {
+		defer_constant(j, insn_dst(insn), imm);
+		return;
+	}
 	before_write(j, insn_dst(insn), j->live[j->pc]);
 	j->pending[insn_dst(insn)].active = false;
 	x_mov_imm(&j->code, jit_reg[insn_dst(insn)], imm);
@@ -430,6 +435,30 @@ static void jit_insn(struct jit_state *j, const struct bpfvm_insn *insn,
 	}
 }
 
+/* A conditional jump over @over, the only instruction of the next block. */
+static void jit_select(struct jit_state *j, const struct bpfvm_insn *insn,
+		       const struct bpfvm_insn *over, uint32_t next,
+		       bool condition_only)
+{
+	uint32_t target = insn_target(insn, j->pc);
+
+	uint8_t cc = condition(INSN_OP(insn->code));
+	uint8_t dst = insn_dst(over);
+
+	settle_all(j, j->live[j->pc] | insn_reads(insn) | insn_reads(over));
+	if (condition_only) {
+		x_alu(&j->code, false, X_XOR, jit_reg[dst], jit_reg[dst]);
+		compare(j, insn);
+		set_condition(j, dst, over->imm ? cc ^ 1 : cc);
+	} else {
+		prepare_select(j, over);
+		compare(j, insn);
+		finish_select(j, over, cc ^ 1);
+	}
+	if (target != next)
+		jump_to_slot(j, NO_REG, target);
+}
+
 static void charge(struct jit_state *j, int32_t amount, bool check)
 {
 	if (amount || check)
@@ -438,10 +467,14 @@ static void charge(struct jit_state *j, int32_t amount, bool check)
 		refuel_if(j, CC_S);
 }
 
-static void jit_block(struct jit_state *j, const struct block *block)
+/* Returns the number of blocks that were compiled: 2 with a select. */
+static unsigned int jit_block(struct jit_state *j, uint32_t b)
 {
 	const struct bpfvm_prog *prog = j->prog;
+	const struct block *block = &prog->blocks[b];
+	const struct bpfvm_insn *over = find_select(j, b);
 	bool entry = block->func == 0;
+	bool condition_only = false;
 
 	for (uint32_t pc = block->start; pc <= block->last; pc++) {
 		const struct insn_aux *aux = &prog->aux[pc];
@@ -452,9 +485,25 @@ static void jit_block(struct jit_state *j, const struct block *block)
 			/* Nor is what follows. */
 			jump_to_stub(j, NO_REG, STUB_PROOF);
 			memset(j->pending, 0, sizeof(j->pending));
-			return;
+			return 1;
 		}
 		charge(j, aux->charge, aux->flags & AUX_CHECK);
+		if (over && pc == block->last) {
+			jit_select(j, &prog->insns[pc], over,
+				   prog->blocks[block->fall].last + 1,
+				   condition_only);
+			return 2;
+		}
+		if (over && pc + 1 == block->last &&
+		    is_condition(&prog->insns[pc], &prog->insns[pc + 1],
+				 over)) {
+			/* Its only use is the select: see there. */
+			before_write(j, insn_dst(over), j->live[pc + 1] |
+				     insn_reads(&prog->insns[pc + 1]));
+			j->pending[insn_dst(over)].active = false;
+			condition_only = true;
+			continue;
+		}
 		jit_insn(j, &prog->insns[pc], entry);
 		forget_dead(j, j->live[pc]);
 		if (aux->fall)
@@ -463,6 +512,7 @@ static void jit_block(struct jit_state *j, const struct block *block)
 			pc++;
 	}
 	settle_all(j, j->live[block->last]);
+	return 1;
 }
 
 static void find_saved(struct jit_state *j, const struct func *func)
@@ -489,8 +539,8 @@ static void emit_program(struct jit_state *j)
 		j->entry[f] = j->code.len;
 		find_saved(j, func);
 		emit_prologue(j, f == 0);
-		for (uint32_t b = 0; b < func->nr_blocks; b++)
-			jit_block(j, &prog->blocks[func->first_block + b]);
+		for (uint32_t b = 0; b < func->nr_blocks; )
+			b += jit_block(j, func->first_block + b);
 	}
 	emit_stubs(j);
 }
@@ -544,6 +594,23 @@ static int emit(struct jit_state *j)
 	return 0;
 }
 
+static void count_preds(struct jit_state *j)
+{
+	const struct bpfvm_prog *prog = j->prog;
+
+	for (uint32_t b = 0; b < prog->nr_blocks; b++) {
+		const uint32_t next[2] = { prog->blocks[b].fall,
+					   prog->blocks[b].taken };
+
+		for (int i = 0; i < 2; i++)
+			if (next[i] != NO_BLOCK && j->nr_preds[next[i]] < 2)
+				j->nr_preds[next[i]]++;
+	}
+	/* A function is called from elsewhere, too. */
+	for (uint32_t f = 0; f < prog->nr_funcs; f++)
+		j->nr_preds[prog->funcs[f].first_block] = 2;
+}
+
 int jit_compile(struct bpfvm_prog *prog)
 {
 	struct jit_state j = {
@@ -556,13 +623,17 @@ int jit_compile(struct bpfvm_prog *prog)
 	j.live = calloc(prog->nr, sizeof(*j.live));
 	j.addr = calloc(prog->nr, sizeof(*j.addr));
 	j.entry = calloc(prog->nr_funcs, sizeof(*j.entry));
-	if (j.live && j.addr && j.entry)
+	j.nr_preds = calloc(prog->nr_blocks, 1);
+	if (j.live && j.addr && j.entry && j.nr_preds)
 		err = find_liveness(prog, j.live);
+	if (!err)
+		count_preds(&j);
 	if (!err)
 		err = emit(&j);
 	free(j.live);
 	free(j.addr);
 	free(j.entry);
+	free(j.nr_preds);
 	free(j.stubs);
 	return err;
 }

@@ -4,11 +4,12 @@
  *
  * Each block has a debt: the instructions that are not paid for when it is
  * entered. A block hands its debt and its own length on to the blocks after it.
- * Where edges with different debts meet, the largest counts: what a branch
- * skipped is charged as if it had been executed, unless that is more than
- * SLACK instructions, which are given back. So a branch inside of a loop costs
- * nothing at run time. Jumps back, which every cycle has one of, are charged and
- * are where it is looked at what is left; so are calls.
+ * Where edges with different debts meet, the largest counts, so that what a
+ * branch skipped is charged as if it had been executed; but only up to SLACK
+ * instructions: an edge that brings more pays for what is over. So a branch
+ * inside of a loop mostly costs nothing at run time. Jumps back, of which every
+ * cycle has one, are charged and are where it is looked at what is left; so are
+ * calls.
  *
  * The charge of a jump is made before it and is the same in both directions, so
  * that a taken jump never needs code of its own.
@@ -18,12 +19,18 @@
 
 #include "internal.h"
 
-/* More than this is not charged for instructions that are skipped. */
+/* What may be charged for instructions that are skipped where ways meet. */
 #define SLACK	8
+/* More is given back. */
+#define TOO_MUCH	16
+
+#define UNDECIDED	INT32_MIN
 
 struct planner {
 	struct bpfvm_prog *prog;
-	int32_t *debt;		/* per block: when it is entered */
+	int32_t *most;		/* per block: debt when it is entered, at most */
+	int32_t *debt;		/* and what is decided, or UNDECIDED */
+	uint8_t *ways;		/* per block: edges to it, 2 for more */
 	uint32_t *order;	/* per block: in reverse postorder of its function */
 	uint32_t *sequence;
 	uint32_t nr;		/* blocks in sequence */
@@ -80,61 +87,76 @@ static bool goes_back(const struct planner *p, uint32_t b, uint32_t to)
 	return to != NO_BLOCK && p->order[to] <= p->order[b];
 }
 
-/* Hand a debt on. */
-static void hand_on(const struct planner *p, uint32_t b, uint32_t to,
-		    int32_t debt)
+/* First pass: nothing is charged but where it has to be. */
+static void hand_on(struct planner *p, uint32_t b, uint32_t to, int32_t debt)
 {
-	if (to != NO_BLOCK && !goes_back(p, b, to) && debt > p->debt[to])
-		p->debt[to] = debt;
+	if (to == NO_BLOCK)
+		return;
+	if (p->ways[to] < 2)
+		p->ways[to]++;
+	if (!goes_back(p, b, to) && debt > p->most[to])
+		p->most[to] = debt;
 }
 
-/* The debt after the charge that the end of a block makes, for either way. */
-static int32_t charge_end(struct planner *p, uint32_t b, bool write)
+static void measure_block(struct planner *p, uint32_t b)
 {
-	const struct bpfvm_prog *prog = p->prog;
-	const struct block *block = &prog->blocks[b];
-	struct insn_aux *aux = &prog->aux[block->last];
-	int32_t owed = p->debt[b] + block->nr;
-	int32_t charge = 0;
+	const struct block *block = &p->prog->blocks[b];
+	int32_t owed = p->most[b] + block->nr;
 
-	if (settles(&prog->insns[block->last]))
-		charge = owed;
+	if (settles(&p->prog->insns[block->last]))
+		owed = 0;
 	else if (goes_back(p, b, block->taken))
-		charge = owed - p->debt[block->taken];
+		owed = p->most[block->taken];
 	else if (goes_back(p, b, block->fall))
-		charge = owed - p->debt[block->fall];
-	else if (write && block->taken != NO_BLOCK &&
-		 p->debt[block->taken] - owed > SLACK)
-		charge = owed - p->debt[block->taken];
-	if (!write)
-		return owed - charge;
-	aux->charge = charge;
-	if (goes_back(p, b, block->taken) || goes_back(p, b, block->fall) ||
-	    (settles(&prog->insns[block->last]) && block->fall != NO_BLOCK))
-		aux->flags |= AUX_CHECK;
-	return owed - charge;
+		owed = p->most[block->fall];
+	hand_on(p, b, block->taken, owed);
+	hand_on(p, b, block->fall, owed);
+}
+
+/* What is to be paid on the way from @b, which owes @owed, to @to. */
+static int32_t pay(struct planner *p, uint32_t b, uint32_t to, int32_t owed)
+{
+	int32_t *debt = &p->debt[to];
+	int32_t over;
+
+	if (*debt == UNDECIDED) {
+		*debt = owed;
+		if (p->ways[to] > 1 && p->most[to] > owed)
+			*debt = p->most[to] < owed + SLACK ? p->most[to] :
+							     owed + SLACK;
+	}
+	over = owed - *debt;
+	if (goes_back(p, b, to) || over > 0 || over < -TOO_MUCH)
+		return over;
+	return 0;
 }
 
 static void plan_block(struct planner *p, uint32_t b)
 {
 	const struct bpfvm_prog *prog = p->prog;
 	const struct block *block = &prog->blocks[b];
-	int32_t owed = p->debt[b];
-	int32_t left = charge_end(p, b, true);
+	const struct bpfvm_insn *last = &prog->insns[block->last];
 	struct insn_aux *aux = &prog->aux[block->last];
+	int32_t owed = p->debt[b];
 
 	for (uint32_t pc = block->start; pc <= block->last; pc++) {
 		prog->aux[pc].owed = owed++;
 		if (prog->insns[pc].code == CODE_LD_IMM64)
 			pc++;
 	}
+	if (settles(last))
+		aux->charge = owed;
+	else if (block->taken != NO_BLOCK && !goes_back(p, b, block->fall))
+		aux->charge = pay(p, b, block->taken, owed);
+	else if (goes_back(p, b, block->fall))
+		aux->charge = pay(p, b, block->fall, owed);
+	if (goes_back(p, b, block->taken) || goes_back(p, b, block->fall) ||
+	    (settles(last) && block->fall != NO_BLOCK))
+		aux->flags |= AUX_CHECK;
 	aux->owed -= aux->charge;
-	if (block->fall == NO_BLOCK)
-		return;
-	aux->fall = left - p->debt[block->fall];
-	if (aux->fall < 0 && aux->fall >= -SLACK &&
-	    !goes_back(p, b, block->fall))
-		aux->fall = 0;
+	owed -= aux->charge;
+	if (block->fall != NO_BLOCK)
+		aux->fall = pay(p, b, block->fall, owed);
 }
 
 static int plan_func(struct planner *p, const struct func *func)
@@ -143,14 +165,9 @@ static int plan_func(struct planner *p, const struct func *func)
 
 	if (err)
 		return err;
-	for (uint32_t i = 0; i < p->nr; i++) {
-		uint32_t b = p->sequence[i];
-		const struct block *block = &p->prog->blocks[b];
-		int32_t left = charge_end(p, b, false);
-
-		hand_on(p, b, block->taken, left);
-		hand_on(p, b, block->fall, left);
-	}
+	for (uint32_t i = 0; i < p->nr; i++)
+		measure_block(p, p->sequence[i]);
+	p->debt[func->first_block] = 0;
 	for (uint32_t i = 0; i < p->nr; i++)
 		plan_block(p, p->sequence[i]);
 	return 0;
@@ -161,14 +178,20 @@ int plan_fuel(struct bpfvm_prog *prog)
 	struct planner p = { .prog = prog };
 	int err = -ENOMEM;
 
-	p.debt = calloc(prog->nr_blocks, sizeof(*p.debt));
+	p.most = calloc(prog->nr_blocks, sizeof(*p.most));
+	p.debt = malloc(prog->nr_blocks * sizeof(*p.debt));
+	p.ways = calloc(prog->nr_blocks, 1);
 	p.order = calloc(prog->nr_blocks, sizeof(*p.order));
 	p.sequence = calloc(prog->nr_blocks, sizeof(*p.sequence));
-	if (p.debt && p.order && p.sequence)
+	if (p.most && p.debt && p.ways && p.order && p.sequence)
 		err = 0;
+	for (uint32_t b = 0; b < prog->nr_blocks && !err; b++)
+		p.debt[b] = UNDECIDED;
 	for (uint32_t f = 0; f < prog->nr_funcs && !err; f++)
 		err = plan_func(&p, &prog->funcs[f]);
+	free(p.most);
 	free(p.debt);
+	free(p.ways);
 	free(p.order);
 	free(p.sequence);
 	return err;

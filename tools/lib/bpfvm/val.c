@@ -172,8 +172,8 @@ int64_t val_room_at(const struct val *v, uint32_t scale, int64_t minlen)
 	if (v->room != ROOM_NONE &&
 	    (v->scale == scale || (v->scale > scale && v->smin >= 0)))
 		room = v->room;
-	if (v->smax <= NUM_LIMIT && v->smax >= -NUM_LIMIT) {
-		most = minlen - v->smax * (int64_t)scale;
+	if (v->smax <= NUM_LIMIT) {
+		most = minlen - MAX(v->smax, -NUM_LIMIT) * (int64_t)scale;
 		room = MAX(room, most);
 	}
 	return room;

@@ -29,7 +29,7 @@ enum val_null {
 /* No room known. */
 #define ROOM_NONE	INT64_MIN
 /* Facts that would need larger numbers are dropped. */
-#define NUM_LIMIT	((int64_t)1 << 48)
+#define NUM_LIMIT	((int64_t)1 << 40)
 #define SCALE_LIMIT	((uint32_t)1 << 20)
 /* The symbol of known numbers, which is 0: their delta is the number. */
 #define ID_KNOWN	1
