@@ -10,9 +10,9 @@
 
 
 /* @y differs from @v, whose symbol is @id, by a known amount. */
-static bool spread_to(struct val *y, const struct val *v, int64_t delta)
+static bool spread_to(struct val *y, const struct val *v, uint64_t delta)
 {
-	int64_t d = (uint64_t)y->delta - (uint64_t)delta;
+	int64_t d = y->delta - delta;
 	int64_t min, max;
 
 	if (d > NUM_LIMIT || d < -NUM_LIMIT)
@@ -28,16 +28,17 @@ static bool spread_to(struct val *y, const struct val *v, int64_t delta)
 	return val_cut(y, 0, UINT64_MAX, min, max);
 }
 
-static bool spread_val(struct state *st, struct val *y, const struct val *v,
-		       uint32_t id, int64_t delta)
+static bool spread_val(struct val *y, const struct val *v,
+		       uint32_t id, uint64_t delta)
 {
-	(void)st;
+	int64_t y_delta = y->delta;
+
 	if (y == v || (y->type != VAL_NUM && y->type != VAL_PTR))
 		return true;
 	if (v->exact && v->minus > ID_KNOWN && y->id == v->minus &&
-	    y->delta <= NUM_LIMIT && y->delta >= -NUM_LIMIT &&
+	    y_delta <= NUM_LIMIT && y_delta >= -NUM_LIMIT &&
 	    v->smin >= -NUM_LIMIT && v->smax <= NUM_LIMIT) {
-		val_take_room(y, 1, v->smin - v->exact_off - y->delta);
+		val_take_room(y, 1, v->smin - v->exact_off - y_delta);
 		if (!val_sync(y))
 			return false;
 	}
@@ -50,7 +51,7 @@ static bool spread_val(struct state *st, struct val *y, const struct val *v,
  * Tell the rest of the state what was learnt about @v, whose symbol was @id
  * with @delta before that.
  */
-static bool spread(struct state *st, struct val *v, uint32_t id, int64_t delta)
+static bool spread(struct state *st, struct val *v, uint32_t id, uint64_t delta)
 {
 	if (v->exact && v->minus == ID_KNOWN && v->smin >= -NUM_LIMIT)
 		st->minlen = MAX(st->minlen, v->smin - v->exact_off);
@@ -59,13 +60,13 @@ static bool spread(struct state *st, struct val *v, uint32_t id, int64_t delta)
 	if (id <= ID_KNOWN && !(v->exact && v->minus > ID_KNOWN))
 		return true;
 	for (int i = 0; i < NR_REGS; i++)
-		if (!spread_val(st, &st->r[i], v, id, delta))
+		if (!spread_val(&st->r[i], v, id, delta))
 			return false;
 	for (uint32_t f = 0; f <= st->depth; f++) {
 		struct frame *frame = &st->frames[f];
 
 		for (uint32_t i = 0; i < frame->nr; i++)
-			if (!spread_val(st, &frame->slots[i].v, v, id, delta))
+			if (!spread_val(&frame->slots[i].v, v, id, delta))
 				return false;
 	}
 	return true;
@@ -75,7 +76,7 @@ bool state_assume_range(struct state *st, struct val *v, int64_t smin,
 			int64_t smax, int64_t room)
 {
 	uint32_t id = v->id;
-	int64_t delta = v->delta;
+	uint64_t delta = v->delta;
 
 	if (room != ROOM_NONE)
 		val_take_room(v, 1, room);
@@ -259,7 +260,7 @@ bool state_assume(struct state *st, struct val *a, struct val *b, uint8_t op,
 		  bool is32)
 {
 	uint32_t id_a = a->id, id_b = b->id;
-	int64_t delta_a = a->delta, delta_b = b->delta;
+	uint64_t delta_a = a->delta, delta_b = b->delta;
 
 	if (a->type == VAL_PTR && b->type == VAL_NUM)
 		return op == OP_JEQ || op == OP_JNE ?

@@ -39,7 +39,7 @@ static void log_val(struct log *log, unsigned int reg, const struct val *v)
 			log_add(log, "/%" PRIu64, v->step);
 	}
 	if (v->id > ID_KNOWN)
-		log_add(log, "#%u%+" PRId64, v->id, v->delta);
+		log_add(log, "#%u%+" PRId64, v->id, (int64_t)v->delta);
 	if (v->exact)
 		log_add(log, "=len%+" PRId64, v->exact_off);
 	if (v->exact && v->minus > ID_KNOWN)

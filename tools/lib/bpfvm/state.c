@@ -97,7 +97,7 @@ static bool joins_as_number(const struct val *a, const struct val *b)
 /* Returns 1 if something was lost. */
 static int join_id(struct joiner *j, struct val *a, const struct val *b)
 {
-	int64_t diff = (uint64_t)a->delta - (uint64_t)b->delta;
+	int64_t diff = a->delta - b->delta;
 	bool taken = a->id == ID_KNOWN && (b->id != ID_KNOWN || diff);
 	struct pair *pair;
 
@@ -139,7 +139,8 @@ static int join_exact(struct joiner *j, struct val *a, const struct val *b)
 		uint32_t old = a->minus;
 
 		if (pair->a != a->minus || pair->b != b->minus ||
-		    b->exact_off != a->exact_off + pair->diff)
+		    (uint64_t)b->exact_off !=
+		    (uint64_t)a->exact_off + pair->diff)
 			continue;
 		a->minus = pair->id;
 		return pair->id != old;
@@ -215,7 +216,7 @@ static void join_room(const struct joiner *j, struct val *v,
 	/* That may follow from the length in both, and in the same way. */
 	if (v->room != ROOM_NONE && a->room == ROOM_NONE &&
 	    b->room == ROOM_NONE && v->room <= MIN(j->minlen[0], j->minlen[1]) -
-		       MAX(a->smax, b->smax))
+		       MAX(MAX(a->smax, b->smax), -NUM_LIMIT))
 		v->room = ROOM_NONE;
 	/* Far less than no room at all is not worth remembering. */
 	if (v->room < ROOM_LEAST)

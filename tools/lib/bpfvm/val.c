@@ -228,7 +228,7 @@ static void add_exact(struct val *r, const struct val *a, const struct val *b)
 	if (val_known(b))
 		set_exact(r, a->minus, a->exact_off + b->smin);
 	else if (a->minus != ID_KNOWN && a->minus == b->id)
-		set_exact(r, ID_KNOWN, a->exact_off + b->delta);
+		set_exact(r, ID_KNOWN, (uint64_t)a->exact_off + b->delta);
 }
 
 void val_add(struct val *v, const struct val *b)
@@ -286,7 +286,7 @@ static void sub_exact(struct val *r, const struct val *a, const struct val *b,
 	if (a->minus != ID_KNOWN)
 		return;
 	if (b->id)
-		set_exact(r, b->id, a->exact_off - b->delta);
+		set_exact(r, b->id, (uint64_t)a->exact_off - b->delta);
 	/* number == LEN + exact_off - number of b */
 	if (room != ROOM_NONE)
 		r->smin = MAX(r->smin, a->exact_off + room);

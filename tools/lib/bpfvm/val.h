@@ -60,7 +60,7 @@ struct val {
 	uint32_t id;
 	uint32_t minus;
 	uint32_t scale;
-	int64_t delta;
+	uint64_t delta;
 	uint64_t umin, umax;
 	int64_t smin, smax;
 	uint64_t step;
