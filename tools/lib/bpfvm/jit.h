@@ -36,7 +36,6 @@ struct stub {
  * or dead before they are used at all.
  */
 struct pending {
-	bool active;
 	uint8_t base;
 	uint8_t index;
 	uint8_t scale;
@@ -56,6 +55,7 @@ struct jit_state {
 	struct stub *stubs;
 	uint32_t nr_stubs, room_stubs;
 	struct pending pending[11];
+	uint16_t active;	/* registers whose pending value counts */
 	uint32_t pc;
 	uint16_t saved;		/* callee-saved registers of the function */
 	int err;

@@ -246,12 +246,12 @@ static struct ea load_address(struct jit_state *j,
 	bool others = after & BIT(src);
 
 	for (uint8_t r = 0; r < 11; r++)
-		others |= r != src && r != dst && j->pending[r].active &&
+		others |= r != src && r != dst && (j->active & BIT(r)) &&
 			  (after & BIT(r)) && (j->pending[r].base == dst ||
 					       j->pending[r].index == dst);
 	if (others) {
 		if (dst != src)
-			j->pending[dst].active = false;
+			j->active &= ~BIT(dst);
 		before_write(j, dst, after | BIT(src));
 	}
 	return address_of(j, src, insn->off, after | BIT(src));
@@ -272,7 +272,7 @@ void jit_access(struct jit_state *j, const struct bpfvm_insn *insn)
 	if (INSN_CLASS(insn->code) == CLS_LDX) {
 		ea = load_address(j, insn, after);
 		check(j, ea, size);
-		j->pending[dst].active = false;
+		j->active &= ~BIT(dst);
 		load(j, insn, ea);
 		return;
 	}

@@ -61,16 +61,23 @@ static void compute(struct jit_state *j, uint8_t reg, const struct pending *p)
 	x_mem(c, true, 0x8d, to, to_ea(p));
 }
 
+static bool is_pending(const struct jit_state *j, uint8_t reg)
+{
+	return j->active & BIT(reg);
+}
+
 void before_write(struct jit_state *j, uint8_t reg, uint16_t live)
 {
+	if (!(j->active & ~BIT(reg)))
+		return;
 	for (uint8_t r = 0; r < 11; r++) {
-		if (r == reg || !j->pending[r].active ||
+		if (r == reg || !(j->active & BIT(r)) ||
 		    !refers(&j->pending[r], reg))
 			continue;
 		if (live & BIT(r))
 			settle(j, r, live);
 		else
-			j->pending[r].active = false;
+			j->active &= ~BIT(r);
 	}
 }
 
@@ -78,26 +85,24 @@ void settle(struct jit_state *j, uint8_t reg, uint16_t live)
 {
 	struct pending p = j->pending[reg];
 
-	if (!p.active)
+	if (!is_pending(j, reg))
 		return;
 	/* Not pending itself while the others that refer to it are computed. */
 	before_write(j, reg, live);
-	j->pending[reg].active = false;
+	j->active &= ~BIT(reg);
 	compute(j, reg, &p);
 }
 
 void settle_all(struct jit_state *j, uint16_t live)
 {
 	forget_dead(j, live);
-	for (uint8_t r = 0; r < 11; r++)
+	for (uint8_t r = 0; r < 11 && j->active; r++)
 		settle(j, r, live);
 }
 
 void forget_dead(struct jit_state *j, uint16_t live)
 {
-	for (uint8_t r = 0; r < 11; r++)
-		if (!(live & BIT(r)))
-			j->pending[r].active = false;
+	j->active &= live;
 }
 
 struct ea address_of(struct jit_state *j, uint8_t reg, int32_t off,
@@ -107,7 +112,7 @@ struct ea address_of(struct jit_state *j, uint8_t reg, int32_t off,
 	struct ea ea = { jit_reg[reg], NO_REG, 0, off };
 	int32_t disp;
 
-	if (!p->active)
+	if (!is_pending(j, reg))
 		return ea;
 	if (__builtin_add_overflow(p->disp, off, &disp)) {
 		settle(j, reg, live);
@@ -123,8 +128,8 @@ static struct pending *expression(struct jit_state *j, uint8_t reg)
 {
 	struct pending *p = &j->pending[reg];
 
-	if (!p->active) {
-		p->active = true;
+	if (!is_pending(j, reg)) {
+		j->active |= BIT(reg);
 		p->base = reg;
 		p->index = NO_REG;
 		p->scale = 0;
@@ -135,7 +140,8 @@ static struct pending *expression(struct jit_state *j, uint8_t reg)
 
 void defer_constant(struct jit_state *j, uint8_t dst, int32_t value)
 {
-	j->pending[dst] = (struct pending){ true, NO_REG, NO_REG, 0, value };
+	j->active |= BIT(dst);
+	j->pending[dst] = (struct pending){ NO_REG, NO_REG, 0, value };
 }
 
 static bool defer_add_imm(struct jit_state *j, uint8_t dst, int64_t imm,
@@ -146,7 +152,7 @@ static bool defer_add_imm(struct jit_state *j, uint8_t dst, int64_t imm,
 
 	if (!fits32(imm))
 		return false;
-	if (j->pending[dst].active &&
+	if ((j->active & BIT(dst)) &&
 	    __builtin_add_overflow(j->pending[dst].disp, (int32_t)imm, &disp))
 		settle(j, dst, live);
 	p = expression(j, dst);
@@ -167,10 +173,10 @@ static bool defer_add(struct jit_state *j, uint8_t dst, uint8_t src,
 		return true;
 	}
 	/* A scaled index becomes the index, if its register is settled. */
-	if (s->active && s->base == NO_REG && !s->disp &&
+	if (is_pending(j, src) && s->base == NO_REG && !s->disp &&
 	    s->index != NO_REG && s->index != dst &&
-	    (s->index == src || !j->pending[s->index].active) &&
-	    (!p->active || p->index == NO_REG)) {
+	    (s->index == src || !(j->active & BIT(s->index))) &&
+	    (!is_pending(j, dst) || p->index == NO_REG)) {
 		uint8_t index = s->index, scale = s->scale;
 
 		if (index != src) {
@@ -181,7 +187,7 @@ static bool defer_add(struct jit_state *j, uint8_t dst, uint8_t src,
 		}
 		/* Its own register is overwritten when it is computed. */
 		if (!(j->live[j->pc] & BIT(src))) {
-			s->active = false;
+			j->active &= ~BIT(src);
 			p = expression(j, dst);
 			p->index = index;
 			p->scale = scale;
@@ -189,7 +195,7 @@ static bool defer_add(struct jit_state *j, uint8_t dst, uint8_t src,
 		}
 	}
 	settle(j, src, live);
-	if (p->active && p->index != NO_REG && p->base != NO_REG)
+	if (is_pending(j, dst) && p->index != NO_REG && p->base != NO_REG)
 		settle(j, dst, live);
 	/* That may have been computed because it refers to the other. */
 	p = expression(j, dst);
@@ -207,7 +213,8 @@ static bool defer_shift(struct jit_state *j, uint8_t dst, int32_t by,
 
 	if (by < 1 || by > 3)
 		return false;
-	if (p->active && (p->index != NO_REG || p->disp || p->base == NO_REG))
+	if (is_pending(j, dst) &&
+	    (p->index != NO_REG || p->disp || p->base == NO_REG))
 		settle(j, dst, live);
 	p = expression(j, dst);
 	p->index = p->base;
@@ -224,7 +231,7 @@ static bool defer_mov(struct jit_state *j, uint8_t dst, uint8_t src,
 	if (dst == src)
 		return true;
 	settle(j, src, live | BIT(src));
-	p->active = true;
+	j->active |= BIT(dst);
 	p->base = src;
 	p->index = NO_REG;
 	p->scale = 0;

@@ -385,7 +385,7 @@ static void jit_imm64(struct jit_state *j, const struct bpfvm_insn *insn)
 		return;
 	}
 	before_write(j, insn_dst(insn), j->live[j->pc]);
-	j->pending[insn_dst(insn)].active = false;
+	j->active &= ~BIT(insn_dst(insn));
 	x_mov_imm(&j->code, jit_reg[insn_dst(insn)], imm);
 }
 
@@ -403,7 +403,7 @@ static void jit_computation(struct jit_state *j, const struct bpfvm_insn *insn)
 	if (reads & BIT(dst))
 		settle(j, dst, before);
 	before_write(j, dst, after | reads);
-	j->pending[dst].active = false;
+	j->active &= ~BIT(dst);
 	jit_alu(j, insn);
 }
 
@@ -484,7 +484,7 @@ static unsigned int jit_block(struct jit_state *j, uint32_t b)
 		if (!(aux->flags & AUX_REACHED)) {
 			/* Nor is what follows. */
 			jump_to_stub(j, NO_REG, STUB_PROOF);
-			memset(j->pending, 0, sizeof(j->pending));
+			j->active = 0;
 			return 1;
 		}
 		charge(j, aux->charge, aux->flags & AUX_CHECK);
@@ -500,7 +500,7 @@ static unsigned int jit_block(struct jit_state *j, uint32_t b)
 			/* Its only use is the select: see there. */
 			before_write(j, insn_dst(over), j->live[pc + 1] |
 				     insn_reads(&prog->insns[pc + 1]));
-			j->pending[insn_dst(over)].active = false;
+			j->active &= ~BIT(insn_dst(over));
 			condition_only = true;
 			continue;
 		}
@@ -531,7 +531,7 @@ static void emit_program(struct jit_state *j)
 
 	j->code.len = 0;
 	j->nr_stubs = 0;
-	memset(j->pending, 0, sizeof(j->pending));
+	j->active = 0;
 	emit_common(j);
 	for (uint32_t f = 0; f < prog->nr_funcs; f++) {
 		const struct func *func = &prog->funcs[f];

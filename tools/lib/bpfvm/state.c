@@ -11,16 +11,21 @@
 
 #define ROOM_LEAST	(-65536)
 
-struct state *state_new(void)
+struct state *state_new(uint32_t depth)
 {
-	return calloc(1, sizeof(struct state));
+	struct state *st = calloc(1, sizeof(*st) +
+				  (depth + 1) * sizeof(st->frames[0]));
+
+	if (st)
+		st->room = depth + 1;
+	return st;
 }
 
 void state_free(struct state *st)
 {
 	if (!st)
 		return;
-	for (int i = 0; i < BPFVM_MAX_FRAMES; i++)
+	for (uint32_t i = 0; i < st->room; i++)
 		free(st->frames[i].slots);
 	free(st);
 }

@@ -34,15 +34,17 @@ struct frame {
 /**
  * struct state - all that is known
  * @depth:  frame of the running function
+ * @room:   frames there is room for
  * @minlen: LEN >= @minlen
  * @r:      registers
  * @frames: 0 to @depth are in use
  */
 struct state {
 	uint32_t depth;
+	uint32_t room;
 	int64_t minlen;
 	struct val r[NR_REGS];
-	struct frame frames[BPFVM_MAX_FRAMES];
+	struct frame frames[];
 };
 
 /* Values that differ by the same amount in both of two joined states. */
@@ -66,7 +68,8 @@ struct joiner {
 	struct pair pairs[MAX_PAIRS];
 };
 
-struct state *state_new(void);
+/* A state of functions that are up to @depth frames down. */
+struct state *state_new(uint32_t depth);
 void state_free(struct state *st);
 /* Returns false if there is no memory. */
 bool state_copy(struct state *to, const struct state *from);

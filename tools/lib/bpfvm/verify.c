@@ -295,7 +295,7 @@ static int join_into(struct walk *w, struct state **into,
 {
 	if (*into)
 		return state_join(&w->v.j, *into, st);
-	*into = state_new();
+	*into = state_new(st->depth);
 	if (!*into || !state_copy(*into, st))
 		return -ENOMEM;
 	return 1;
@@ -314,7 +314,7 @@ static int restart_loop(struct walk *w, struct node *to,
 	if (lost <= 0)
 		return lost;
 	if (!to->in)
-		to->in = state_new();
+		to->in = state_new(st->depth);
 	if (!to->in || !state_copy(to->in, to->next))
 		return -ENOMEM;
 	to->restarts++;
@@ -434,16 +434,19 @@ static int leave_exit(struct walk *w, uint32_t n, uint32_t pc)
 	if (err || instance->call == NO_NODE)
 		return err;
 	call = &w->nodes[instance->call];
-	leave_function(w->now);
 	if (instance->loop) {
+		/* Before now leaves: what was saved is of the running frame. */
 		if (!state_copy(w->other, w->now))
 			return -ENOMEM;
+		leave_function(w->other);
 		repeat_callback(w->other);
 		err = arrive(w, n, instance->first, w->other);
 		if (err)
 			return err;
-		finish_loop(w->now);
 	}
+	leave_function(w->now);
+	if (instance->loop)
+		finish_loop(w->now);
 	return arrive(w, n, node_of(w, call->instance,
 				    w->v.prog->blocks[call->block].fall),
 		      w->now);
@@ -521,7 +524,7 @@ static int run_node(struct walk *w, uint32_t n, const struct state *in)
 
 static bool enter_program(struct walk *w, struct state **in)
 {
-	struct state *st = state_new();
+	struct state *st = state_new(0);
 
 	*in = st;
 	if (!st)
@@ -724,9 +727,9 @@ int verify(struct bpfvm_prog *prog)
 		return -ENOMEM;
 	w->v.prog = prog;
 	w->v.targets = calloc(prog->nr, sizeof(*w->v.targets));
-	w->now = state_new();
-	w->other = state_new();
-	w->scratch = state_new();
+	w->now = state_new(BPFVM_MAX_FRAMES - 1);
+	w->other = state_new(BPFVM_MAX_FRAMES - 1);
+	w->scratch = state_new(BPFVM_MAX_FRAMES - 1);
 	find_limits(w);
 	if (w->v.targets && w->now && w->other && w->scratch)
 		err = walk(w);
