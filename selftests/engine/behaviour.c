@@ -508,7 +508,7 @@ static bool a_thousand_instructions_load_fast(void)
 	while (nr < 999)
 		insns[nr++] = (struct bpfvm_insn)ALU(OP_ADD, 0, 1);
 	insns[nr++] = (struct bpfvm_insn)EXIT;
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < 100; i++) {
 		uint64_t start = thread_ns();
 		struct bpfvm_prog *prog;
 

@@ -5,7 +5,8 @@
  * error.
  *
  * The first byte: bit 0 the ABI, bits 1 to 3 how much data, bit 4 whether the
- * rest is instructions or the seed of a generated program that the rest changes.
+ * rest is instructions or the seed of a generated program that the rest changes,
+ * bit 5 that every access is checked, bit 6 that everything is logged.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,7 +115,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		.nr_ctx_writable = 1,
 		.globals = globals,
 		.nr_globals = 2,
-		.log_level = BPFVM_LOG_STATE,
 		.log = log,
 		.log_size = sizeof(log),
 	};
@@ -122,6 +122,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 
 	if (size < 1)
 		return 0;
+	if (bytes[0] & 64)
+		opts.log_level = BPFVM_LOG_STATE;
 	opts.abi = bytes[0] & 1 ? BPFVM_ABI_BLOCK : BPFVM_ABI_RAW;
 	if (bytes[0] & 32)
 		opts.flags = BPFVM_CHECK_ALL;
