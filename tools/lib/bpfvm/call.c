@@ -142,7 +142,7 @@ void enter_function(struct state *st)
 {
 	struct frame *caller = &st->frames[st->depth];
 
-	memset(caller->saved, 0, sizeof(caller->saved));
+	memset(caller->saved, 0, NR_SAVED * sizeof(*caller->saved));
 	for (int i = 0; i < 4; i++)
 		caller->saved[i] = st->r[6 + i];
 	caller->saved[SAVED_LOOP_NR] = st->r[1];

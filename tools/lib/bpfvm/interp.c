@@ -50,13 +50,17 @@ enum op_code {
 
 /* op.where of an access */
 enum {
+	/* checked against a base of the run, op.base and op.limit */
 	WHERE_ARGS,
 	WHERE_CTX,
-	WHERE_DATA,
 	WHERE_STACK,
+	WHERE_GLOBAL,
+	NR_BASES,
+	/* and in ways of their own */
+	WHERE_DATA,
 	WHERE_ANY,
 	WHERE_MEM,
-	WHERE_GLOBALS,		/* and up */
+	WHERE_NOWHERE,		/* smaller than the access */
 };
 
 /**
@@ -65,9 +69,12 @@ enum {
  * @dst:    register
  * @src:    register
  * @proved: an access that the verifier proved
- * @frame:  WHERE_STACK: frames above
+ * @limit:  WHERE_GLOBAL, WHERE_STACK, WHERE_CTX, WHERE_ARGS: last offset at which
+ *	    the access may begin
+ * @base:   WHERE_GLOBAL: address; WHERE_STACK: distance from the frame pointer
  * @off:    offset of an access; operations that a jump goes forward or back
- * @where:  what an access is to; index of a helper
+ * @where:  what an access is to
+ * @callee: index of a helper; slot of a function
  * @pc:     slot of the instruction
  * @imm:    immediate, extended; charge
  */
@@ -76,11 +83,13 @@ struct op {
 	uint8_t dst;
 	uint8_t src;
 	uint8_t proved;
-	uint8_t frame;
+	uint8_t where;
 	int32_t off;
-	uint32_t where;
+	uint32_t callee;
 	uint32_t pc;
+	uint32_t limit;
 	uint64_t imm;
+	uint64_t base;
 };
 
 struct emitter {
@@ -148,6 +157,24 @@ static void translate_alu(const struct bpfvm_insn *insn, struct op *op)
 	op->code = binary_code(insn);
 }
 
+/* Where the size is known; else large enough. */
+static uint32_t size_of_region(const struct bpfvm_prog *prog,
+			       const struct insn_aux *aux)
+{
+	switch (aux->region) {
+	case REGION_ARGS:
+		return 24;
+	case REGION_CTX:
+		return prog->ctx_size;
+	case REGION_STACK:
+		return BPFVM_FRAME_SIZE;
+	case REGION_GLOBAL:
+		return prog->globals[aux->where].size;
+	default:
+		return UINT32_MAX;
+	}
+}
+
 static void translate_access(const struct bpfvm_prog *prog, uint32_t pc,
 			     struct op *op)
 {
@@ -156,7 +183,7 @@ static void translate_access(const struct bpfvm_prog *prog, uint32_t pc,
 	static const uint8_t where[] = {
 		[REGION_ARGS] = WHERE_ARGS, [REGION_CTX] = WHERE_CTX,
 		[REGION_DATA] = WHERE_DATA, [REGION_STACK] = WHERE_STACK,
-		[REGION_GLOBAL] = WHERE_GLOBALS, [REGION_MEM] = WHERE_MEM,
+		[REGION_GLOBAL] = WHERE_GLOBAL, [REGION_MEM] = WHERE_MEM,
 		[REGION_ANY] = WHERE_ANY,
 	};
 	static const uint16_t sizes[] = {
@@ -166,10 +193,14 @@ static void translate_access(const struct bpfvm_prog *prog, uint32_t pc,
 	int code = sizes[INSN_SIZE(insn->code) >> 3];
 
 	op->proved = !!(aux->flags & AUX_PROVED);
-	op->frame = aux->frame;
 	op->where = where[aux->region];
+	if (size_of_region(prog, aux) < insn_bytes(insn->code))
+		op->where = WHERE_NOWHERE;
+	op->limit = size_of_region(prog, aux) - insn_bytes(insn->code);
 	if (aux->region == REGION_GLOBAL)
-		op->where += aux->where;
+		op->base = (uintptr_t)prog->globals[aux->where].data;
+	else if (aux->region == REGION_STACK)
+		op->base = (int64_t)BPFVM_FRAME_SIZE * (aux->frame - 1);
 	switch (INSN_CLASS(insn->code)) {
 	case CLS_LDX:
 		op->code = code + (INSN_MODE(insn->code) == MODE_MEMSX);
@@ -190,7 +221,7 @@ static void translate_call(const struct bpfvm_prog *prog, uint32_t pc,
 {
 	const struct bpfvm_insn *insn = &prog->insns[pc];
 
-	op->where = prog->aux[pc].where;
+	op->callee = prog->aux[pc].where;
 	if (insn->code == CODE_EXIT)
 		op->code = OPX_EXIT;
 	else if (insn->code == CODE_CALLX || insn_src(insn) == CALL_LOCAL)
@@ -280,9 +311,12 @@ static bool has_target(const struct op *op)
 int interp_prepare(struct bpfvm_prog *prog)
 {
 	struct emitter e = { .prog = prog };
+	uint32_t nr = prog->nr;
 
-	/* Each instruction, and a charge before and after. */
-	prog->ops = calloc(3 * (size_t)prog->nr, sizeof(*prog->ops));
+	for (uint32_t pc = 0; pc < prog->nr; pc++)
+		nr += (prog->aux[pc].charge || prog->aux[pc].flags & AUX_CHECK) +
+		      !!prog->aux[pc].fall;
+	prog->ops = calloc(nr, sizeof(*prog->ops));
 	e.first = calloc(prog->nr, sizeof(*e.first));
 	if (!prog->ops || !e.first) {
 		free(e.first);
@@ -304,7 +338,7 @@ int interp_prepare(struct bpfvm_prog *prog)
 		if (has_target(op))
 			op->off = (int32_t)(e.first[op->off] - i);
 		else if (op->code == OPX_CALL || op->code == OPX_LOOP)
-			op->off = (int32_t)(e.first[op->where] - i);
+			op->off = (int32_t)(e.first[op->callee] - i);
 	}
 	free(e.first);
 	return 0;
@@ -320,53 +354,26 @@ struct caller {
 	uint64_t loop_ctx;
 };
 
-struct object {
-	uint64_t base;
-	uint64_t size;
-};
-
-static struct object object_of(struct bpfvm_thread *thread, const struct op *op,
-			       uint64_t frame_pointer)
+static bool allowed_elsewhere(struct bpfvm_thread *thread, const struct op *op,
+			      uint64_t addr, uint32_t size)
 {
-	const struct bpfvm_prog *prog = thread->prog;
-
-	switch (op->where) {
-	case WHERE_ARGS:
-		return (struct object){ thread->args, 24 };
-	case WHERE_CTX:
-		return (struct object){ thread->ctx, prog->ctx_size };
-	case WHERE_DATA:
-		return (struct object){ thread->data.base, thread->data_len };
-	case WHERE_STACK:
-		return (struct object){
-			frame_pointer + BPFVM_FRAME_SIZE * (op->frame - 1),
-			BPFVM_FRAME_SIZE,
-		};
-	default: {
-		const struct bpfvm_global *global =
-			&prog->globals[op->where - WHERE_GLOBALS];
-
-		return (struct object){ (uintptr_t)global->data, global->size };
-	}
-	}
+	if (op->where == WHERE_ANY)
+		return check_any(thread, addr, size);
+	/* The verifier lets only proved accesses to these through. */
+	return op->where == WHERE_MEM;
 }
 
 /* May the operation touch @size bytes at @addr? */
 static inline bool allowed(struct bpfvm_thread *thread, const struct op *op,
-			   uint64_t frame_pointer, uint64_t addr, uint32_t size)
+			   const uint64_t *bases, uint64_t addr, uint32_t size)
 {
-	struct object object;
-
 	if (op->where == WHERE_DATA)
-		return addr - thread->data.base < thread->data_len &&
-		       thread->data_len - (addr - thread->data.base) >= size;
-	if (op->where == WHERE_ANY)
-		return check_any(thread, addr, size);
-	/* The verifier lets only proved accesses to these through. */
-	if (op->where == WHERE_MEM)
-		return true;
-	object = object_of(thread, op, frame_pointer);
-	return object.size >= size && addr - object.base <= object.size - size;
+		return addr - thread->data.base <
+		       thread->data.starts[size == 1 ? 0 : size == 2 ? 1 :
+					   size == 4 ? 2 : 3];
+	if (op->where < NR_BASES)
+		return addr - bases[op->where] - op->base <= op->limit;
+	return allowed_elsewhere(thread, op, addr, size);
 }
 
 #define DEFINE_ATOMIC(bits, type)					\
@@ -401,14 +408,15 @@ DEFINE_ATOMIC(32, uint32_t)
 DEFINE_ATOMIC(64, uint64_t)
 
 static enum bpfvm_fault run_atomic(struct bpfvm_thread *thread,
-				   const struct op *op, uint64_t *reg)
+				   const struct op *op, const uint64_t *bases,
+				   uint64_t *reg)
 {
 	uint32_t size = op->code == OPX_ATOMIC32 ? 4 : 8;
 	uint64_t addr = reg[op->dst] + op->off;
 	int32_t imm = op->imm;
 	uint64_t old;
 
-	if (!allowed(thread, op, reg[10], addr, size))
+	if (!allowed(thread, op, bases, addr, size))
 		return op->proved ? BPFVM_FAULT_PROOF : BPFVM_FAULT_ACCESS;
 	if (addr & (size - 1))
 		return BPFVM_FAULT_ALIGN;
@@ -428,7 +436,7 @@ static enum bpfvm_fault run_atomic(struct bpfvm_thread *thread,
 static uint64_t call_helper(struct bpfvm_thread *thread, const struct op *op,
 			    const uint64_t *reg)
 {
-	const struct bpfvm_helper *helper = &thread->prog->helpers[op->where];
+	const struct bpfvm_helper *helper = &thread->prog->helpers[op->callee];
 
 	return helper->fn(reg[1], reg[2], reg[3], reg[4], reg[5], thread);
 }
@@ -512,7 +520,7 @@ static void pop_caller(const struct caller *caller, uint64_t *reg)
 
 #define ACCESS(pointer, type)						\
 	addr = (pointer) + op->off;					\
-	if (!allowed(thread, op, reg[10], addr, sizeof(type)))		\
+	if (!allowed(thread, op, bases, addr, sizeof(type)))		\
 		goto bad_access;
 
 #define RUN_MEM(bits, u, s)						\
@@ -581,6 +589,9 @@ uint64_t interp_run(struct bpfvm_thread *thread)
 	struct caller callers[BPFVM_MAX_FRAMES];
 	const struct op *op = thread->prog->ops;
 	int64_t slice = thread->slice;
+	uint64_t bases[NR_BASES] = {
+		[WHERE_ARGS] = thread->args, [WHERE_CTX] = thread->ctx,
+	};
 	uint64_t reg[11] = { 0 };
 	uint32_t depth = 0;
 	uint64_t addr;
@@ -588,6 +599,7 @@ uint64_t interp_run(struct bpfvm_thread *thread)
 	reg[1] = thread->regs[0];
 	reg[2] = thread->regs[1];
 	reg[10] = thread->stack_top;
+	bases[WHERE_STACK] = reg[10];
 
 	GO;
 
@@ -633,6 +645,7 @@ uint64_t interp_run(struct bpfvm_thread *thread)
 		NEXT;
 	CASE(OPX_CALL):
 		push_caller(&callers[depth++], op, reg);
+		bases[WHERE_STACK] = reg[10];
 		op += op->off;
 		GO;
 	CASE(OPX_LOOP):
@@ -640,6 +653,7 @@ uint64_t interp_run(struct bpfvm_thread *thread)
 		if (reg[0] || !(uint32_t)reg[1])
 			NEXT;
 		push_caller(&callers[depth++], op, reg);
+		bases[WHERE_STACK] = reg[10];
 		goto next_round;
 	CASE(OPX_EXIT):
 		if (!depth)
@@ -654,11 +668,12 @@ uint64_t interp_run(struct bpfvm_thread *thread)
 			reg[0] = caller->round;
 		}
 		pop_caller(&callers[--depth], reg);
+		bases[WHERE_STACK] = reg[10];
 		op = callers[depth].op + 1;
 		GO;
 	CASE(OPX_ATOMIC32):
 	CASE(OPX_ATOMIC64):
-		thread->fault = run_atomic(thread, op, reg);
+		thread->fault = run_atomic(thread, op, bases, reg);
 		if (thread->fault)
 			goto fault;
 		NEXT;

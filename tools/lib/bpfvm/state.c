@@ -13,11 +13,16 @@
 
 struct state *state_new(uint32_t depth)
 {
-	struct state *st = calloc(1, sizeof(*st) +
-				  (depth + 1) * sizeof(st->frames[0]));
+	size_t frames = (depth + 1) * sizeof(struct frame);
+	size_t saved = depth * NR_SAVED * sizeof(struct val);
+	struct state *st = calloc(1, sizeof(*st) + frames + saved);
 
-	if (st)
-		st->room = depth + 1;
+	if (!st)
+		return NULL;
+	st->room = depth + 1;
+	for (uint32_t i = 0; i < depth; i++)
+		st->frames[i].saved = (struct val *)(st->frames + depth + 1) +
+				      i * NR_SAVED;
 	return st;
 }
 
@@ -65,7 +70,8 @@ bool state_copy(struct state *to, const struct state *from)
 			return false;
 		t->nr = f->nr;
 		if (i < from->depth)
-			memcpy(t->saved, f->saved, sizeof(t->saved));
+			memcpy(t->saved, f->saved,
+			       NR_SAVED * sizeof(*t->saved));
 		if (f->nr)
 			memcpy(t->slots, f->slots, f->nr * sizeof(*f->slots));
 	}

@@ -25,7 +25,7 @@ struct slot {
 
 /* The stack of a running function; slot 0 is the one at r10 - 8. */
 struct frame {
-	struct val saved[NR_SAVED];
+	struct val *saved;	/* NR_SAVED, while it calls another */
 	uint32_t nr;
 	uint32_t room;
 	struct slot *slots;
