@@ -548,6 +548,64 @@ static bool costly_programs_are_refused_soon(void)
 	return err == -E2BIG && start < 500000000;
 }
 
+/* Loops in loops, each with a counter of its own and a number that grows. */
+static bool deep_loops_do_not_take_long(void)
+{
+	static struct bpfvm_insn insns[30 * 5 + 200];
+	struct bpfvm_prog *prog;
+	uint64_t start;
+	uint32_t nr = 0, top[30];
+	int err;
+
+	insns[nr++] = (struct bpfvm_insn)MOV(0, 0);
+	for (int i = 1; i <= 64; i++)
+		insns[nr++] = (struct bpfvm_insn)STX(SZ_DW, 10, 0, -8 * i);
+	for (int i = 0; i < 30; i++) {
+		insns[nr++] = (struct bpfvm_insn)ST(SZ_DW, 10, -8 * (i + 1), 0);
+		top[i] = nr;
+	}
+	for (int i = 29; i >= 0; i--) {
+		insns[nr++] = (struct bpfvm_insn)LDX(SZ_DW, 1, 10,
+						     -8 * (i + 1));
+		insns[nr++] = (struct bpfvm_insn)ALU(OP_ADD, 1, 1);
+		insns[nr++] = (struct bpfvm_insn)STX(SZ_DW, 10, 1,
+						     -8 * (i + 1));
+		insns[nr] = (struct bpfvm_insn)JMP(OP_JNE, 1, i + 2,
+						   (int)top[i] - (int)nr - 1);
+		nr++;
+	}
+	insns[nr++] = (struct bpfvm_insn)EXIT;
+	start = thread_ns();
+	err = load(&prog, insns, nr, 0);
+	start = thread_ns() - start;
+	printf("# %d in %.3f ms\n", err, start / 1e6);
+	bpfvm_free(prog);
+	return (err == 0 || err == -E2BIG) && start < 2000000000;
+}
+
+/* As long as a program can be, with as many blocks as can be. */
+static bool longest_program_loads(void)
+{
+	struct bpfvm_insn *insns = calloc(BPFVM_MAX_INSNS, sizeof(*insns));
+	struct bpfvm_prog *prog;
+	uint64_t start;
+	int err;
+
+	insns[0] = (struct bpfvm_insn)MOV(0, 0);
+	for (uint32_t i = 1; i < BPFVM_MAX_INSNS - 1; i++)
+		insns[i] = i % 2 ? (struct bpfvm_insn)ALU(OP_ADD, 0, 1) :
+				   (struct bpfvm_insn)JMP(OP_JEQ, 0, i,
+						       i + 2 < BPFVM_MAX_INSNS);
+	insns[BPFVM_MAX_INSNS - 1] = (struct bpfvm_insn)EXIT;
+	start = thread_ns();
+	err = load(&prog, insns, BPFVM_MAX_INSNS, 0);
+	start = thread_ns() - start;
+	printf("# %d in %.3f ms\n", err, start / 1e6);
+	free(insns);
+	bpfvm_free(prog);
+	return err == 0 && start < 2000000000;
+}
+
 int main(void)
 {
 #define TEST(name) { #name, name }
@@ -576,6 +634,8 @@ int main(void)
 		TEST(loops_over_the_data_are_proved),
 		TEST(a_thousand_instructions_load_fast),
 		TEST(costly_programs_are_refused_soon),
+		TEST(deep_loops_do_not_take_long),
+		TEST(longest_program_loads),
 	};
 
 	ktap_plan(sizeof(tests) / sizeof(tests[0]));

@@ -71,7 +71,8 @@ enum {
  * @proved: an access that the verifier proved
  * @limit:  WHERE_GLOBAL, WHERE_STACK, WHERE_CTX, WHERE_ARGS: last offset at which
  *	    the access may begin
- * @base:   WHERE_GLOBAL: address; WHERE_STACK: distance from the frame pointer
+ * @base:   WHERE_GLOBAL: address; WHERE_STACK: distance from the frame pointer;
+ *	    of a jump: its charge, and @limit is whether to look at what is left
  * @off:    offset of an access; operations that a jump goes forward or back
  * @where:  what an access is to
  * @callee: index of a helper; slot of a function
@@ -286,6 +287,8 @@ static void translate(const struct bpfvm_prog *prog, uint32_t pc,
 		}
 		op->code = insn_is_ja(insn->code) ? OPX_JA : jump_code(insn);
 		op->off = insn_target(insn, pc);
+		op->base = (int64_t)prog->aux[pc].charge;
+		op->limit = !!(prog->aux[pc].flags & AUX_CHECK);
 	}
 }
 
@@ -326,7 +329,9 @@ int interp_prepare(struct bpfvm_prog *prog)
 		const struct insn_aux *aux = &prog->aux[pc];
 
 		e.first[pc] = e.nr;
-		emit_charge(&e, pc, aux->charge, aux->flags & AUX_CHECK);
+		if (!insn_is_jump(prog->insns[pc].code))
+			emit_charge(&e, pc, aux->charge,
+				    aux->flags & AUX_CHECK);
 		translate(prog, pc, &prog->ops[e.nr++]);
 		emit_charge(&e, pc, aux->fall, false);
 		if (prog->insns[pc].code == CODE_LD_IMM64)
@@ -508,19 +513,27 @@ static void pop_caller(const struct caller *caller, uint64_t *reg)
 					       (uint##bits##_t)op->imm, bits); \
 		NEXT;
 
+#define CHARGE_JUMP							\
+	slice -= (int64_t)op->base;					\
+	if (__builtin_expect(slice < 0 && op->limit, 0))		\
+		goto refuel_jump;
+
 #define RUN_JUMP(n, bits)						\
 	CASE(OPJ_##n##bits##_REG):					\
+		CHARGE_JUMP						\
 		op += COND_##n((uint##bits##_t)DST, (uint##bits##_t)SRC, bits) ? \
 		      op->off : 1;					\
 		GO;							\
 	CASE(OPJ_##n##bits##_IMM):					\
+		CHARGE_JUMP						\
 		op += COND_##n((uint##bits##_t)DST,			\
 			       (uint##bits##_t)op->imm, bits) ? op->off : 1; \
 		GO;
 
 #define ACCESS(pointer, type)						\
 	addr = (pointer) + op->off;					\
-	if (!allowed(thread, op, bases, addr, sizeof(type)))		\
+	if (__builtin_expect(!allowed(thread, op, bases, addr,		\
+				      sizeof(type)), 0))		\
 		goto bad_access;
 
 #define RUN_MEM(bits, u, s)						\
@@ -630,6 +643,7 @@ uint64_t interp_run(struct bpfvm_thread *thread)
 		DST = op->imm;
 		NEXT;
 	CASE(OPX_JA):
+		CHARGE_JUMP
 		op += op->off;
 		GO;
 	CASE(OPX_CHARGE):
@@ -686,6 +700,13 @@ refuel:
 		return 0;
 	slice = thread->slice;
 	NEXT;
+refuel_jump:
+	thread->slice = slice;
+	if (!refuel(thread, op->pc))
+		return 0;
+	/* The jump is going to be charged again. */
+	slice = thread->slice + (int64_t)op->base;
+	GO;
 next_round:
 	/* Every round is a place where fuel is looked at. */
 	if (slice < 0) {

@@ -500,7 +500,10 @@ static int run_node(struct walk *w, uint32_t n, const struct state *in)
 
 	if (!state_copy(w->now, in))
 		return -ENOMEM;
+	/* A state is copied and joined about as fast as it is computed with. */
 	w->work += block->nr + 4;
+	for (uint32_t f = 0; f <= in->depth; f++)
+		w->work += in->frames[f].nr;
 	if (w->work + w->v.j.work > MAX_WORK(prog->nr))
 		return too_complex(w);
 	for (uint32_t pc = block->start; !err; pc++) {
