@@ -29,10 +29,11 @@ static const struct bpfvm_helper helpers[] = {
 	  .arg = { BPFVM_ARG_CTX, BPFVM_ARG_NUM } },
 };
 
-static _Alignas(8) unsigned char rw[64], ro[64];
+static _Alignas(8) unsigned char rw[64], ro[64], rw2[64];
 
 static const struct bpfvm_global globals[] = {
 	{ "rw", rw, sizeof(rw), false }, { "ro", ro, sizeof(ro), true },
+	{ "rw2", rw2, sizeof(rw2), false },
 };
 
 static const struct bpfvm_field writable[] = { { 64, 32 } };
@@ -79,8 +80,8 @@ static const struct program programs[] = {
 	  { MOV(0, 0), INSN(CODE_LD_IMM64, 0, 0, 0, 0), EXIT } },
 	{ "map", "of kind 1 (maps, BTF variables) is not supported",
 	  { IMM64(1, 1, 3, 0), EXIT } },
-	{ "global_that_is_not_there", "there is no global memory 2",
-	  { GLOBAL(1, 2, 0), EXIT } },
+	{ "global_that_is_not_there", "there is no global memory 3",
+	  { GLOBAL(1, 3, 0), EXIT } },
 	{ "no_exit", "no exit", { MOV(0, 0) } },
 	{ "never_returns", "can never reach an exit", { JA(-1), EXIT } },
 	{ "unknown_helper", "there is no helper 999", { HELPER(999), EXIT } },
@@ -158,6 +159,14 @@ static const struct program programs[] = {
 	  { CTX(2), ST(SZ_DW, 2, 88, 1), MOV(0, 0), EXIT } },
 	{ "ctx_beyond", "are outside of the ctx, which is 128 bytes",
 	  { CTX(2), LDX(SZ_DW, 0, 2, 124), EXIT } },
+	{ "store_to_one_of_two_by_the_caller",
+	  "points to different kinds of memory, depending on the caller",
+	  { CTX(2), LDX(SZ_DW, 6, 2, 64), MOVR(2, 6), GLOBAL(1, 0, 0),
+	    LOCAL(5), MOVR(2, 6), GLOBAL(1, 2, 0), LOCAL(1), EXIT,
+	    ALUR(OP_ADD, 1, 2), ST(SZ_B, 1, 0, 1), MOV(0, 0), EXIT } },
+	{ "proved_store_to_one_of_two_by_the_caller", NULL,
+	  { GLOBAL(1, 0, 0), LOCAL(4), GLOBAL(1, 2, 0), LOCAL(1), EXIT,
+	    ST(SZ_B, 1, 8, 1), MOV(0, 0), EXIT } },
 	{ "rodata_written", "ro is read-only",
 	  { GLOBAL(2, 1, 0), ST(SZ_B, 2, 0, 1), MOV(0, 0), EXIT } },
 	{ "global_beyond", "are outside of global memory, which is 64 bytes",
@@ -239,7 +248,7 @@ static void try_program(const struct program *p)
 		.helpers = helpers,
 		.nr_helpers = sizeof(helpers) / sizeof(helpers[0]),
 		.globals = globals,
-		.nr_globals = 2,
+		.nr_globals = 3,
 		.log = log,
 		.log_size = sizeof(log),
 	};

@@ -235,8 +235,13 @@ static int judge(struct verifier *v, struct state *st, unsigned int reg,
 	if (err)
 		return err;
 	if (v->final) {
+		const struct insn_aux *aux = &v->prog->aux[a->pc];
+
 		annotate(v, st, a);
-		if (v->prog->aux[a->pc].region == UINT8_MAX)
+		/* A check at run time knows what may be read, not written. */
+		if (aux->region == UINT8_MAX ||
+		    (aux->region == REGION_ANY && (a->use & USE_WRITE) &&
+		     !(aux->flags & AUX_PROVED)))
 			return complain(v, a->pc, "r%u points to different kinds of memory, depending on the caller",
 					reg);
 	}
