@@ -530,6 +530,51 @@ static void test_memory(void)
 			}
 }
 
+/* A load and a swap of what it loaded, which some machines do at once. */
+static void swapped(uint8_t size, uint8_t code, int32_t bits, unsigned int reg,
+		    unsigned int base)
+{
+	struct data in = { 0 }, out;
+	struct test t;
+
+	memset(&t, 0, sizeof(t));
+	add(&t, I(CLS_ALU64 | OP_MOV | 8, base, 1, 0, 0));
+	add(&t, I(CLS_ALU64 | OP_MOV, reg == base ? 2 : reg, 0, 0, -1));
+	add(&t, I(CLS_LDX | MODE_MEM | size, reg, base, 0, 0));
+	add(&t, I(code, reg, 0, 0, bits));
+	add(&t, I(CLS_ALU64 | OP_MOV | 8, 0, reg, 0, 0));
+	add(&t, I(CODE_EXIT, 0, 0, 0, 0));
+	if (!load(&t))
+		return;
+	for (unsigned int i = 0; i < NR_EDGES; i++) {
+		uint64_t cut = size == SZ_DW ? ~0ULL :
+			       (1ULL << 8 * insn_bytes(size)) - 1;
+
+		in.a = edges[i];
+		run(&t, &in, &out);
+		expect(&t, out.out[3],
+		       define_end(edges[i] & cut, bits,
+				  INSN_CLASS(code) == CLS_ALU64 ||
+				  INSN_IS_REG(code)), in.a, bits);
+	}
+	unload(&t);
+}
+
+static void test_swapped_loads(void)
+{
+	for (uint8_t size = 0; size <= SZ_DW; size += 8)
+		for (int bits = 16; bits <= 64; bits *= 2)
+			for (unsigned int reg = 0; reg < 10; reg++) {
+				unsigned int base = 2 + reg * 3 % 8;
+
+				swapped(size, CLS_ALU | OP_END, bits, reg, base);
+				swapped(size, CLS_ALU | OP_END | 8, bits, reg,
+					base);
+				swapped(size, CLS_ALU64 | OP_END, bits, reg,
+					base);
+			}
+}
+
 static void atomic(int32_t imm, bool wide, unsigned int src, unsigned int base)
 {
 	int bits = wide ? 64 : 32;
@@ -608,6 +653,7 @@ int main(void)
 		{ "negation_and_byte_order", test_unary },
 		{ "jumps_and_selected_values", test_jumps },
 		{ "loads_and_stores", test_memory },
+		{ "swapped_loads", test_swapped_loads },
 		{ "atomic_operations", test_atomics },
 	};
 

@@ -46,6 +46,8 @@ struct jit_state {
 	struct bpfvm_prog *prog;
 	struct code code;
 	bool bmi2;
+	bool movbe;
+	bool swap;		/* the load is followed by a swap, and does both */
 	bool long_jumps;
 	uint16_t *live;		/* per slot: registers read after it */
 	uint32_t *addr;		/* per slot: where its code is */

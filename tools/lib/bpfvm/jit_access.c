@@ -104,8 +104,15 @@ static void load(struct jit_state *j, const struct bpfvm_insn *insn,
 	struct code *c = &j->code;
 	uint8_t to = jit_reg[insn_dst(insn)];
 	bool sx = INSN_MODE(insn->code) == MODE_MEMSX;
+	uint8_t size = INSN_SIZE(insn->code);
 
-	switch (INSN_SIZE(insn->code)) {
+	if (j->swap) {
+		x_movbe(c, size == SZ_DW, size == SZ_H, to, ea);
+		if (size == SZ_H)
+			x_reg0f(c, false, 0xb7, to, to, false);
+		return;
+	}
+	switch (size) {
 	case SZ_B:
 		x_mem0f(c, sx, sx ? 0xbe : 0xb6, to, ea);
 		break;

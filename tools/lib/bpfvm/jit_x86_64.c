@@ -10,6 +10,7 @@
  * little. Whatever ends a run early restores the stack pointer of its beginning.
  */
 #define _GNU_SOURCE
+#include <cpuid.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -467,6 +468,24 @@ static void charge(struct jit_state *j, int32_t amount, bool check)
 		refuel_if(j, CC_S);
 }
 
+/* Is the load at @pc followed by a swap of the bytes that it loads? */
+static bool swaps_load(const struct jit_state *j, const struct block *block,
+		       uint32_t pc)
+{
+	const struct bpfvm_insn *load = &j->prog->insns[pc], *swap = load + 1;
+	const struct insn_aux *aux = &j->prog->aux[pc + 1];
+
+	if (!j->movbe || pc >= block->last ||
+	    INSN_CLASS(load->code) != CLS_LDX ||
+	    INSN_MODE(load->code) != MODE_MEM || !insn_is_alu(swap->code) ||
+	    INSN_OP(swap->code) != OP_END || insn_dst(swap) != insn_dst(load))
+		return false;
+	return swap->imm == 8 * (int)insn_bytes(load->code) &&
+	       (INSN_CLASS(swap->code) == CLS_ALU64 ||
+		INSN_IS_REG(swap->code)) && !aux->charge && !aux->fall &&
+	       !(aux->flags & AUX_CHECK) && (aux->flags & AUX_REACHED);
+}
+
 /* Returns the number of blocks that were compiled: 2 with a select. */
 static unsigned int jit_block(struct jit_state *j, uint32_t b)
 {
@@ -504,8 +523,12 @@ static unsigned int jit_block(struct jit_state *j, uint32_t b)
 			condition_only = true;
 			continue;
 		}
+		j->swap = swaps_load(j, block, pc);
 		jit_insn(j, &prog->insns[pc], entry);
+		if (j->swap)
+			pc++;
 		forget_dead(j, j->live[pc]);
+		j->swap = false;
 		if (aux->fall)
 			charge(j, aux->fall, false);
 		if (prog->insns[pc].code == CODE_LD_IMM64)
@@ -611,12 +634,21 @@ static void count_preds(struct jit_state *j)
 		j->nr_preds[prog->funcs[f].first_block] = 2;
 }
 
+/* CPUID 1, ECX bit 22 */
+static bool has_movbe(void)
+{
+	unsigned int eax, ebx, ecx, edx;
+
+	return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && ecx & bit_MOVBE;
+}
+
 int jit_compile(struct bpfvm_prog *prog)
 {
 	struct jit_state j = {
 		.prog = prog,
 		.bmi2 = __builtin_cpu_supports("bmi2") &&
 			!(prog->flags & BPFVM_BASELINE),
+		.movbe = has_movbe() && !(prog->flags & BPFVM_BASELINE),
 	};
 	int err = -ENOMEM;
 

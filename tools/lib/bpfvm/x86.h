@@ -145,6 +145,19 @@ static inline void x_mem0f(struct code *c, bool w, uint8_t opcode, uint8_t reg,
 	x_modrm_ea(c, reg, ea);
 }
 
+/* MOVBE: a load that swaps bytes; of 16 bits it leaves the others alone */
+static inline void x_movbe(struct code *c, bool w, bool half, uint8_t reg,
+			   struct ea ea)
+{
+	if (half)
+		x_byte(c, 0x66);
+	x_rex(c, w, reg, ea.index, ea.base, false);
+	x_byte(c, 0x0f);
+	x_byte(c, 0x38);
+	x_byte(c, 0xf0);
+	x_modrm_ea(c, reg, ea);
+}
+
 /* opcode with two registers: @reg in the reg field, @rm in the r/m field */
 static inline void x_reg(struct code *c, bool w, uint8_t opcode, uint8_t reg,
 			 uint8_t rm)
