@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: GPL-2.0
+/* States: copying, and joining what comes together at a place. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "state.h"
+
+#define MAX(a, b)	((a) > (b) ? (a) : (b))
+#define MIN(a, b)	((a) < (b) ? (a) : (b))
+
+#define ROOM_LEAST	(-65536)
+
+struct state *state_new(uint32_t depth)
+{
+	size_t frames = (depth + 1) * sizeof(struct frame);
+	size_t saved = depth * NR_SAVED * sizeof(struct val);
+	struct state *st = calloc(1, sizeof(*st) + frames + saved);
+
+	if (!st)
+		return NULL;
+	st->room = depth + 1;
+	for (uint32_t i = 0; i < depth; i++)
+		st->frames[i].saved = (struct val *)(st->frames + depth + 1) +
+				      i * NR_SAVED;
+	return st;
+}
+
+void state_free(struct state *st)
+{
+	if (!st)
+		return;
+	for (uint32_t i = 0; i < st->room; i++)
+		free(st->frames[i].slots);
+	free(st);
+}
+
+bool frame_grow(struct frame *frame, uint32_t nr)
+{
+	struct slot *slots;
+	uint32_t room = frame->room ? frame->room : 4;
+
+	if (nr > frame->room) {
+		while (room < nr)
+			room *= 2;
+		slots = realloc(frame->slots, room * sizeof(*slots));
+		if (!slots)
+			return false;
+		frame->slots = slots;
+		frame->room = room;
+	}
+	if (nr > frame->nr) {
+		memset(frame->slots + frame->nr, 0,
+		       (nr - frame->nr) * sizeof(*frame->slots));
+		frame->nr = nr;
+	}
+	return true;
+}
+
+bool state_copy(struct state *to, const struct state *from)
+{
+	to->depth = from->depth;
+	to->minlen = from->minlen;
+	memcpy(to->r, from->r, sizeof(to->r));
+	for (uint32_t i = 0; i <= from->depth; i++) {
+		struct frame *t = &to->frames[i];
+		const struct frame *f = &from->frames[i];
+
+		if (!frame_grow(t, f->nr))
+			return false;
+		t->nr = f->nr;
+		if (i < from->depth)
+			memcpy(t->saved, f->saved,
+			       NR_SAVED * sizeof(*t->saved));
+		if (f->nr)
+			memcpy(t->slots, f->slots, f->nr * sizeof(*f->slots));
+	}
+	return true;
+}
+
+struct slot *state_slot(struct state *st, uint32_t frame, uint32_t slot)
+{
+	if (!frame_grow(&st->frames[frame], slot + 1))
+		return NULL;
+	return &st->frames[frame].slots[slot];
+}
+
+void state_name(struct joiner *j, struct val *v)
+{
+	if (v->id || (v->type != VAL_NUM && v->type != VAL_PTR))
+		return;
+	v->id = ++j->next_id;
+	v->delta = 0;
+}
+
+static bool has_number(const struct val *v)
+{
+	return v->type == VAL_NUM || v->type == VAL_PTR;
+}
+
+static bool joins_as_number(const struct val *a, const struct val *b)
+{
+	if (a->type == VAL_NUM && b->type == VAL_NUM)
+		return true;
+	return val_same_object(a, b) && a->null == b->null;
+}
+
+/* Returns 1 if something was lost. */
+static int join_id(struct joiner *j, struct val *a, const struct val *b)
+{
+	int64_t diff = a->delta - b->delta;
+	bool taken = a->id == ID_KNOWN && (b->id != ID_KNOWN || diff);
+	struct pair *pair;
+
+	/* Of known numbers all is said, however they came to be. */
+	if (!a->id || (a->id == ID_KNOWN && b->id == ID_KNOWN && !diff))
+		return 0;
+	if (!b->id || !joins_as_number(a, b)) {
+		a->id = 0;
+		return 1;
+	}
+	j->work += j->nr_pairs / 8;
+	for (uint32_t i = 0; i < j->nr_pairs; i++) {
+		pair = &j->pairs[i];
+		if (pair->a != a->id)
+			continue;
+		if (pair->b == b->id && pair->diff == diff) {
+			int lost = pair->id != a->id;
+
+			a->id = pair->id;
+			return lost;
+		}
+		taken = taken || pair->id == a->id;
+	}
+	pair = &j->pairs[j->nr_pairs++];
+	pair->a = a->id;
+	pair->b = b->id;
+	pair->diff = diff;
+	pair->id = taken ? ++j->next_id : a->id;
+	a->id = pair->id;
+	return taken;
+}
+
+static int join_exact(struct joiner *j, struct val *a, const struct val *b)
+{
+	if (!a->exact)
+		return 0;
+	for (uint32_t i = 0; b->exact && i < j->nr_pairs; i++) {
+		const struct pair *pair = &j->pairs[i];
+		uint32_t old = a->minus;
+
+		if (pair->a != a->minus || pair->b != b->minus ||
+		    (uint64_t)b->exact_off !=
+		    (uint64_t)a->exact_off + pair->diff)
+			continue;
+		a->minus = pair->id;
+		return pair->id != old;
+	}
+	if (b->exact && a->minus == ID_KNOWN && b->minus == ID_KNOWN &&
+	    a->exact_off == b->exact_off)
+		return 0;
+	a->exact = false;
+	a->minus = ID_KNOWN;
+	a->exact_off = 0;
+	return 1;
+}
+
+static int64_t limit_above(const struct joiner *j, int64_t number)
+{
+	for (uint32_t i = 0; i < j->nr_limits; i++)
+		if (j->limits[i] >= number)
+			return j->limits[i];
+	return INT64_MAX;
+}
+
+static int64_t limit_below(const struct joiner *j, int64_t number)
+{
+	for (uint32_t i = j->nr_limits; i-- > 0; )
+		if (j->limits[i] <= number)
+			return j->limits[i];
+	return INT64_MIN;
+}
+
+static void widen(const struct joiner *j, struct val *v, const struct val *old)
+{
+	if (v->umax != old->umax)
+		v->umax = v->umax > INT64_MAX ? UINT64_MAX :
+			  limit_above(j, v->umax) == INT64_MAX ? UINT64_MAX :
+			  (uint64_t)limit_above(j, v->umax);
+	if (v->smax != old->smax)
+		v->smax = limit_above(j, v->smax);
+	if (v->smin != old->smin)
+		v->smin = limit_below(j, v->smin);
+	if (v->umin != old->umin) {
+		/* Stay on the grid. */
+		if (v->step > 1)
+			v->umin %= v->step;
+		else
+			v->umin = 0;
+	}
+	if (v->room < old->room && v->room != ROOM_NONE)
+		v->room = v->room >= 0 ? 0 : limit_below(j, v->room);
+	if (v->step != old->step && old->step)
+		v->step = j->nr_limits ? v->step & -v->step : 1;
+}
+
+static uint64_t gcd(uint64_t a, uint64_t b)
+{
+	while (b) {
+		uint64_t t = a % b;
+
+		a = b;
+		b = t;
+	}
+	return a;
+}
+
+static void join_room(const struct joiner *j, struct val *v,
+		      const struct val *a, const struct val *b)
+{
+	uint32_t scale = a->room != ROOM_NONE ? a->scale : b->scale;
+
+	v->scale = 1;
+	v->room = ROOM_NONE;
+	v->room = MIN(val_room_at(a, scale, j->minlen[0]),
+		      val_room_at(b, scale, j->minlen[1]));
+	/* That may follow from the length in both, and in the same way. */
+	if (v->room != ROOM_NONE && a->room == ROOM_NONE &&
+	    b->room == ROOM_NONE && v->room <= MIN(j->minlen[0], j->minlen[1]) -
+		       MAX(MAX(a->smax, b->smax), -NUM_LIMIT))
+		v->room = ROOM_NONE;
+	/* Far less than no room at all is not worth remembering. */
+	if (v->room < ROOM_LEAST)
+		v->room = ROOM_NONE;
+	if (v->room != ROOM_NONE)
+		v->scale = scale;
+}
+
+/* Does @v, which held for less before, say less than it did? */
+static bool lost_number(const struct val *v, const struct val *old)
+{
+	if (old->room != ROOM_NONE &&
+	    (v->room < old->room || v->scale != old->scale))
+		return true;
+	return v->umin < old->umin || v->umax > old->umax ||
+	       v->smin < old->smin || v->smax > old->smax ||
+	       v->step != old->step;
+}
+
+static int join_number(struct joiner *j, struct val *a, const struct val *b)
+{
+	const struct val old = *a;
+	uint64_t apart = a->umin > b->umin ? a->umin - b->umin :
+					     b->umin - a->umin;
+
+	join_room(j, a, &old, b);
+	a->step = gcd(gcd(a->step, b->step), apart);
+	a->umin = MIN(a->umin, b->umin);
+	a->umax = MAX(a->umax, b->umax);
+	a->smin = MIN(a->smin, b->smin);
+	a->smax = MAX(a->smax, b->smax);
+	if (j->widen)
+		widen(j, a, &old);
+	if (a->umin != a->umax && a->id == ID_KNOWN)
+		a->id = 0;
+	val_sync(a);
+	return lost_number(a, &old) | join_exact(j, a, b);
+}
+
+/* Can be read through a pointer that may point into any of several. */
+static bool mixes(const struct val *v)
+{
+	return v->type == VAL_PTR &&
+	       (v->region == REGION_CTX || v->region == REGION_DATA ||
+		v->region == REGION_GLOBAL || v->region == REGION_ANY);
+}
+
+static int join_pointers(struct joiner *j, struct val *a, const struct val *b)
+{
+	int lost = 0;
+
+	if (b->null > a->null) {
+		a->null = b->null;
+		lost = 1;
+	}
+	if (val_same_object(a, b) ||
+	    (a->region == REGION_MEM && b->region == REGION_MEM &&
+	     a->where == b->where))
+		return join_number(j, a, b) | lost;
+	if (a->region == REGION_ANY && mixes(b))
+		return lost;
+	if (mixes(a) && mixes(b)) {
+		val_forget(a);
+		a->region = REGION_ANY;
+		a->where = 0;
+		return 1;
+	}
+	memset(a, 0, sizeof(*a));
+	a->type = VAL_MIXED;
+	return 1;
+}
+
+static int join_val(struct joiner *j, struct val *a, const struct val *b)
+{
+	uint8_t null;
+
+	if (a->type == VAL_NONE || (a->type == VAL_MIXED && b->type != VAL_NONE))
+		return 0;
+	if (a->type == VAL_NUM && b->type == VAL_NUM)
+		return join_number(j, a, b);
+	if (a->type == VAL_PTR && b->type == VAL_PTR)
+		return join_pointers(j, a, b);
+	if (a->type == VAL_FUNC && b->type == VAL_FUNC && a->where == b->where)
+		return 0;
+	if (a->type == VAL_PTR && val_is(b, 0)) {
+		null = a->null;
+		a->null = MAX(a->null, NULL_MAYBE);
+		return null != a->null;
+	}
+	if (b->type == VAL_PTR && val_is(a, 0)) {
+		*a = *b;
+		a->id = 0;
+		a->null = MAX(a->null, NULL_MAYBE);
+		a->exact = false;
+		a->minus = ID_KNOWN;
+		return 1;
+	}
+	memset(a, 0, sizeof(*a));
+	a->type = b->type == VAL_NONE ? VAL_NONE : VAL_MIXED;
+	return 1;
+}
+
+static int join_slot(struct joiner *j, struct slot *a, const struct slot *b)
+{
+	uint8_t init = a->init & b->init;
+	int lost = init != a->init;
+
+	a->init = init;
+	if (a->v.type == VAL_NONE)
+		return lost;
+	if (b->v.type == VAL_NONE) {
+		/* Parts of numbers; of a pointer nothing may be read. */
+		if (a->v.type != VAL_NUM)
+			a->init = 0;
+		a->v.type = VAL_NONE;
+		return 1;
+	}
+	lost |= join_val(j, &a->v, &b->v);
+	if (a->v.type == VAL_MIXED) {
+		a->v.type = VAL_NONE;
+		a->init = 0;
+	}
+	return lost;
+}
+
+/* A stored pointer that meets parts of numbers cannot be read either. */
+static int hide_pointer(struct slot *a, const struct slot *b)
+{
+	if (a->v.type != VAL_NONE || b->v.type == VAL_NONE ||
+	    b->v.type == VAL_NUM || !a->init)
+		return 0;
+	a->init = 0;
+	return 1;
+}
+
+static int join_ids(struct joiner *j, struct state *to,
+		    const struct state *from)
+{
+	int lost = 0;
+
+	j->nr_pairs = 0;
+	for (int i = 0; i < NR_REGS; i++)
+		if (has_number(&to->r[i]))
+			lost |= join_id(j, &to->r[i], &from->r[i]);
+	for (uint32_t f = 0; f <= to->depth; f++) {
+		struct frame *t = &to->frames[f];
+		const struct frame *s = &from->frames[f];
+
+		for (int i = 0; f < to->depth && i < NR_SAVED; i++)
+			if (has_number(&t->saved[i]))
+				lost |= join_id(j, &t->saved[i], &s->saved[i]);
+		for (uint32_t i = 0; i < t->nr && i < s->nr; i++)
+			if (has_number(&t->slots[i].v))
+				lost |= join_id(j, &t->slots[i].v,
+						&s->slots[i].v);
+	}
+	return lost;
+}
+
+static int join_frame(struct joiner *j, struct frame *to,
+		      const struct frame *from, bool caller)
+{
+	int lost = 0;
+
+	for (int i = 0; caller && i < NR_SAVED; i++)
+		lost |= join_val(j, &to->saved[i], &from->saved[i]);
+	for (uint32_t i = from->nr; i < to->nr; i++)
+		lost |= to->slots[i].init != 0;
+	if (to->nr > from->nr)
+		to->nr = from->nr;
+	for (uint32_t i = 0; i < to->nr; i++) {
+		lost |= hide_pointer(&to->slots[i], &from->slots[i]);
+		lost |= join_slot(j, &to->slots[i], &from->slots[i]);
+	}
+	return lost;
+}
+
+int state_join(struct joiner *j, struct state *to, const struct state *from)
+{
+	int lost;
+
+	j->minlen[0] = to->minlen;
+	j->minlen[1] = from->minlen;
+	j->work += 4 + to->frames[to->depth].nr / 4;
+	lost = join_ids(j, to, from);
+	for (int i = 0; i < NR_REGS; i++)
+		lost |= join_val(j, &to->r[i], &from->r[i]);
+	for (uint32_t f = 0; f <= to->depth; f++)
+		lost |= join_frame(j, &to->frames[f], &from->frames[f],
+				   f < to->depth);
+	if (from->minlen < to->minlen) {
+		to->minlen = j->widen ? 0 : from->minlen;
+		lost = 1;
+	}
+	return lost;
+}
