@@ -79,15 +79,17 @@ tools: packages
 samples: packages
 	+@$(MAKE) -C samples/bpf O=$(BUILD) LIBBPF=$(LIBBPF)
 
-# The BPF programs that the tests load, good and bad ones, and those that the
-# documents show.
+# The BPF programs that the tests load, good and bad ones, those that the
+# documents show, and what else runs in a guest.
 test-programs: packages
 	+@$(MAKE) -C selftests/bpf O=$(BUILD) LIBBPF=$(LIBBPF)
+	+@$(MAKE) -C selftests/src O=$(BUILD)
 	+@selftests/docs/build $(BUILD)/selftests/docs
 
 ## check: all tests, on this machine and in guests
+# Two files at a time: a guest waits for timers more than it computes.
 check: all test-programs
-	+@selftests/run
+	+@selftests/run -j 2
 
 ## check-debug: the guest tests on a kernel that finds bugs; builds it first, 10 minutes or more
 check-debug: all test-programs

@@ -178,6 +178,19 @@ static int control_copy_msg(const struct control_call *call)
 	return 0;
 }
 
+/* The two errors that may come from anywhere below get their sentence here. */
+static void control_explain(struct control_call *call, int err)
+{
+	if (call->msg.text[0])
+		return;
+	if (err == -ENOMEM)
+		blk_bpf_refuse(&call->msg, err,
+			"no memory for this request: free some, or ask for less");
+	else if (err == -EFAULT)
+		blk_bpf_refuse(&call->msg, err,
+			"an address in the request cannot be read or written: check its pointers and lengths");
+}
+
 static long control_call(const struct control_cmd *cmd, struct file *file,
 			 void __user *uarg, u32 usize)
 {
@@ -194,6 +207,7 @@ static long control_call(const struct control_cmd *cmd, struct file *file,
 	err = control_check(cmd, call);
 	if (!err)
 		err = cmd->fn(call, file);
+	control_explain(call, err);
 
 	/* What a refused command found before it was is results, too. */
 	fault = copy_to_user(uarg, &call->arg, cmd->size) ? -EFAULT : 0;

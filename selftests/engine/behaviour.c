@@ -486,42 +486,6 @@ static uint64_t thread_ns(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
-/* A program of 1000 instructions with branches, loops and accesses. */
-static bool a_thousand_instructions_load_fast(void)
-{
-	static struct bpfvm_insn insns[1024];
-	const struct bpfvm_insn piece[] = {
-		MOVR(4, 1), ALU(OP_ADD, 4, 16), JMPR(OP_JGT, 4, 3, 5),
-		LDX(SZ_DW, 5, 1, 8), JMP(OP_JNE, 5, 7, 1), ALU(OP_ADD, 0, 1),
-		ALUR(OP_XOR, 0, 5), ALU(OP_ADD, 1, 16),
-	};
-	uint64_t best = UINT64_MAX;
-	uint32_t nr = 0;
-
-	insns[nr++] = (struct bpfvm_insn)MOVR(3, 1);
-	insns[nr++] = (struct bpfvm_insn)ALUR(OP_ADD, 3, 2);
-	insns[nr++] = (struct bpfvm_insn)MOV(0, 0);
-	while (nr + 8 < 1000) {
-		memcpy(insns + nr, piece, sizeof(piece));
-		nr += 8;
-	}
-	while (nr < 999)
-		insns[nr++] = (struct bpfvm_insn)ALU(OP_ADD, 0, 1);
-	insns[nr++] = (struct bpfvm_insn)EXIT;
-	for (int i = 0; i < 100; i++) {
-		uint64_t start = thread_ns();
-		struct bpfvm_prog *prog;
-
-		if (load(&prog, insns, nr, 0))
-			return false;
-		start = thread_ns() - start;
-		best = start < best ? start : best;
-		bpfvm_free(prog);
-	}
-	printf("# %.3f ms\n", best / 1e6);
-	return best < 1000000;
-}
-
 /* Calls that double at every level, in as few instructions as can be. */
 static bool costly_programs_are_refused_soon(void)
 {
@@ -632,7 +596,6 @@ int main(void)
 		TEST(bad_data_are_not_run),
 		TEST(many_threads_share_globals),
 		TEST(loops_over_the_data_are_proved),
-		TEST(a_thousand_instructions_load_fast),
 		TEST(costly_programs_are_refused_soon),
 		TEST(deep_loops_do_not_take_long),
 		TEST(longest_program_loads),

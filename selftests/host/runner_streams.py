@@ -69,8 +69,8 @@ def ended_guest(end):
                             capture_output=True, text=True, check=True)
     guests = [os.pidfd_open(int(pid)) for pid in listed.stdout.split()]
     end(runner)
-    status = runner.wait(30)
-    ended, _, _ = select.select(guests, [], [], 30)
+    status = runner.wait(120)
+    ended, _, _ = select.select(guests, [], [], 120)
     expect(len(ended), 1, "QEMUs that ended with their runner")
     return status
 

@@ -107,7 +107,7 @@ def stage(tree, options, token, kernel):
                 + os.path.basename(path))
     for path in glob.glob(os.path.join(BUILD, "selftests", "*")):
         install(path, f"{tree}/selftests/{os.path.basename(path)}")
-    for name in ("lib", "guest", "bench", "bpf"):
+    for name in ("lib", "guest", "debug", "bench", "bpf"):
         path = os.path.join(ROOT, "selftests", name)
         if os.path.isdir(path):
             install(path, f"{tree}/selftests/{name}")

@@ -14,7 +14,9 @@ import time
 from guest import NotStarted
 from machine import PORTS
 
-STATUS, DIED, TIMEOUT, NOT_STARTED = "status", "died", "timeout", "not started"
+STATUS, DIED, TIMEOUT = "status", "died", "timeout"
+# Before the command was reached, without and with QEMU having crashed.
+NOT_STARTED, ABORTED = "not started", "aborted"
 CONSOLE_LINES = 30
 # For the boot, which does not count against the command's time: how long it
 # takes is up to the load of this machine and not to the caller.
@@ -114,7 +116,10 @@ class Session:
                     f"the guest did not boot in {BOOT_TIMEOUT} s")
             return self.failed(TIMEOUT, what, qemu)
         if self.shutdown_reason is None:
-            return self.failed(DIED if self.ready else NOT_STARTED,
+            kind = DIED if self.ready else NOT_STARTED
+            if kind == NOT_STARTED and qemu.was_killed():
+                kind = ABORTED
+            return self.failed(kind,
                                f"QEMU ended by itself ({qemu.how()})", qemu)
         if self.shutdown_reason == "guest-shutdown" and self.status is not None:
             return End(STATUS, self.status, "")
@@ -161,6 +166,10 @@ class Qemu:
         self.process.kill()
         self.process.wait()
         os.close(self.exit_fd)
+
+    def was_killed(self):
+        """Whether a signal ended QEMU, as that of a failed assertion does."""
+        return self.process.wait() < 0
 
     def how(self):
         status = self.process.wait()

@@ -20,6 +20,14 @@ UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 # A test on this machine has no machine to time it out.
 HOST_TIMEOUT = 900
 
+# A kernel that finds bugs is that much slower, and keeps what was freed.
+DEBUG_SLOWDOWN = 6
+DEBUG_MEMORY = "3G"
+# Folders of tests in running order, cheap ones first, by kernel.
+KINDS = {"stock": ("host", "guest"), "debug": ("guest", "debug")}
+# What selftests/vm/run takes when a file says nothing.
+VM_TIMEOUT = 600
+
 # What the kernel says when something is wrong with it, wherever in a line.
 KERNEL_TROUBLE = re.compile(
     r"BUG:|BUG at|WARNING:|Oops|general protection fault|Kernel panic|"
@@ -42,16 +50,16 @@ def stop_all():
             process.terminate()
 
 
-def find(folder, names):
-    """The test files in running order: cheap host tests first."""
+def find(folder, names, kernel="stock"):
+    """The test files for that kernel in running order."""
     tests = []
-    for kind in ("host", "guest"):
+    for kind in KINDS[kernel]:
         home = os.path.join(folder, kind)
         if not os.path.isdir(home):
             continue
         for name in sorted(os.listdir(home)):
             if name.endswith(ENDINGS):
-                tests.append(Test(folder, kind, name))
+                tests.append(Test(folder, kind, name, kernel))
     return [test for test in tests
             if not names or any(name in test.name for name in names)]
 
@@ -69,15 +77,29 @@ def make_image(path, size, seed):
             size -= length
 
 
+def on_debug_kernel(machine):
+    """The machine's options, with what that kernel needs of time and memory.
+
+    The last of several equal options counts.
+    """
+    limits = [float(value) for option, value in zip(machine, machine[1:])
+              if option == "--timeout"]
+    seconds = (limits or [VM_TIMEOUT])[-1] * DEBUG_SLOWDOWN
+    return [*machine, "--kernel", "debug", "--mem", DEBUG_MEMORY,
+            "--timeout", f"{seconds:g}"]
+
+
 class Test:
     """One test file."""
 
-    def __init__(self, folder, kind, name):
+    def __init__(self, folder, kind, name, kernel="stock"):
         self.folder = folder
         self.kind = kind
         self.path = os.path.join(folder, kind, name)
         self.name = f"{kind}/{name}"
         self.machine = self.read_machine()
+        if kernel == "debug":
+            self.machine = on_debug_kernel(self.machine)
 
     def read_machine(self):
         """The words of the file's "vm:" comments, before its first code."""
