@@ -63,14 +63,16 @@ def ended_guest(end):
         argv("--qemu-arg=-name", f"--qemu-arg={name}",
              "--", "sh", "-c", "echo up; sleep 1000"),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE)
+        stderr=subprocess.PIPE,
+        # As at a terminal: a shell has its background jobs ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     expect(runner.stdout.readline(), b"up\n", "first line")
     listed = subprocess.run(["pgrep", "-f", f"^[^ ]*qemu.* -name {name}"],
                             capture_output=True, text=True, check=True)
     guests = [os.pidfd_open(int(pid)) for pid in listed.stdout.split()]
     end(runner)
-    status = runner.wait(120)
-    ended, _, _ = select.select(guests, [], [], 120)
+    status = runner.wait(30)
+    ended, _, _ = select.select(guests, [], [], 30)
     expect(len(ended), 1, "QEMUs that ended with their runner")
     return status
 
