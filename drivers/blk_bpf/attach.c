@@ -366,7 +366,7 @@ static void att_set_device(struct blk_bpf_att *att,
 	att->start = part ? (u64)bdev->bd_start_sect << SECTOR_SHIFT : 0;
 	/* A disk may grow while it is attached; a partition is what it is. */
 	att->end = part ? att->start + bdev_nr_bytes(bdev) : U64_MAX;
-	att->plain_unit = att->flags & BLK_BPF_ATTACH_MAY_FAIL ? 0 : att->unit;
+	att->plain_unit = att->flags & BLK_BPF_ATTACH_MAY_FAIL ? 1 : att->unit;
 	att->plain_flags = BLK_BPF_F_LIVE | (att->overlap ? BLK_BPF_F_EDGE : 0);
 	att->devt = bdev->bd_dev;
 	snprintf(att->disk_name, sizeof(att->disk_name), "%pg", bdev);

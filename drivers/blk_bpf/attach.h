@@ -62,8 +62,8 @@ struct blk_bpf_frame {
  * @disk_node: in disk->atts: RCU list
  * @dev:      the block device; a reference from attaching to removal
  * @name, @disk_name, @devt, @id, @flags, @priority, @args: as uapi has them
- * @plain_unit: bytes of a bio that needs no cutting and no copy: @unit, or 0 if
- *	      the program gets a copy of all
+ * @plain_unit: bytes of a bio that needs no cutting and no copy: @unit, or 1,
+ *	      which no bio has, if the program gets a copy of all
  * @plain_flags: BLK_BPF_F_* of a call for such a bio
  * @unit, @overlap: of the program that was attached
  * @ops_mask: BIT(enum blk_bpf_op) of what it wants to be called for

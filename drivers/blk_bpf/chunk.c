@@ -52,9 +52,10 @@ static int chunk_map_buf(struct scan_chunk *chunk)
 		void *addr = chunk->buf + i * PAGE_SIZE;
 		struct page *page = is_vmalloc_addr(addr) ? vmalloc_to_page(addr) :
 							    virt_to_page(addr);
-		struct bio_vec *last = &chunk->bvecs[chunk->nr_bvecs - 1];
+		struct bio_vec *last = chunk->nr_bvecs ?
+				&chunk->bvecs[chunk->nr_bvecs - 1] : NULL;
 
-		if (chunk->nr_bvecs &&
+		if (last &&
 		    bvec_phys(last) + last->bv_len == page_to_phys(page))
 			last->bv_len += PAGE_SIZE;
 		else

@@ -260,11 +260,15 @@ present_unit(const struct blk_bpf_att *att, const struct bpf_prog *prog,
 	const struct bio_vec *bvec = &bio->bi_io_vec[hook->iter.bi_idx];
 	u64 pos = ((u64)hook->iter.bi_sector << SECTOR_SHIFT) - att->start;
 	u32 len = hook->iter.bi_size, off = hook->iter.bi_bvec_done;
+	const u64 size = att->end - att->start;
 	int ret;
 
-	/* Before the start, pos has wrapped around: it is past the length. */
+	/*
+	 * Before the start, pos has wrapped around and is past the size. The
+	 * last unit of a partition may be short: what follows is a neighbour's.
+	 */
 	if (unlikely(len != att->plain_unit || hook->op != BLK_BPF_OP_READ ||
-		     (pos & (len - 1)) || pos >= att->end - att->start ||
+		     (pos & (len - 1)) || pos >= size || size - pos < len ||
 		     bvec->bv_len - off < len))
 		return false;
 

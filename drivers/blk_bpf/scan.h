@@ -20,7 +20,6 @@
 #define CHUNK_BYTES	(512U << 10)
 /* Calls in a chunk, so that a signal is seen soon though units are small. */
 #define CHUNK_UNITS	4096U
-#define CHUNK_BVECS	256U
 /* Matches that a chunk gathers before it is handed out, half done or not. */
 #define CHUNK_MATCHES	65536U
 /* Chunks a CPU: one that is run, and those that are read meanwhile. */

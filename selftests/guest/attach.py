@@ -140,6 +140,19 @@ def a_partition_and_its_disk_see_the_same_bio_each_its_way():
 
 
 @test
+def the_last_unit_of_a_partition_ends_with_it():
+    """If this breaks, a program on a partition sees its neighbour's data, when
+    the disk is read across the end by just one unit."""
+    start, length = 3 << 20, (1 << 20) - 2048
+    attached = Attached(disks.partition(DISK, 1, start, length))
+    DirectFile(DISK).read(start + (1 << 20) - 4096, 4096)
+    seen = attached.seen()
+    expect([(c.pos, c.len, bool(c.flags & abi.F_SHORT)) for c in seen.log],
+           [((1 << 20) - 4096, 2048, True)], "what the partition sees")
+    check_log(seen, DATA[start:start + length])
+
+
+@test
 def a_unit_that_a_bio_cuts_is_partial():
     """If this breaks, cut units are shown as whole ones, or not at all."""
     attached = Attached(DISK)
