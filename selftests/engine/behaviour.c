@@ -33,8 +33,8 @@ static const struct bpfvm_global globals[] = {
 
 static char log_text[1 << 16];
 
-static int load(struct bpfvm_prog **prog, const struct bpfvm_insn *insns,
-		uint32_t nr, uint32_t flags)
+static int load_unless(const bool *cancel, struct bpfvm_prog **prog,
+		       const struct bpfvm_insn *insns, uint32_t nr, uint32_t flags)
 {
 	struct bpfvm_opts opts = {
 		.sz = sizeof(opts),
@@ -46,12 +46,19 @@ static int load(struct bpfvm_prog **prog, const struct bpfvm_insn *insns,
 		.log_level = BPFVM_LOG_NOTES,
 		.log = log_text,
 		.log_size = sizeof(log_text),
+		.cancel = cancel,
 	};
 	int err = bpfvm_load(prog, insns, nr, &opts);
 
 	if (err)
-		printf("# load: %d %s", err, log_text);
+		printf("# load: %d %s\n", err, log_text);
 	return err;
+}
+
+static int load(struct bpfvm_prog **prog, const struct bpfvm_insn *insns,
+		uint32_t nr, uint32_t flags)
+{
+	return load_unless(NULL, prog, insns, nr, flags);
 }
 
 #define LOAD(prog, insns)						\
@@ -113,6 +120,19 @@ static bool calls_keep_registers(void)
 	};
 
 	return GIVES(insns, 330);
+}
+
+/* data_end - data as a u32, which every program that measures has. */
+static bool distance_of_32_bits_is_a_number(void)
+{
+	static const struct bpfvm_insn insns[] = {
+		MOVR(1, 10), MOVR(2, 10), ALU(OP_ADD, 2, -8), MOVR(3, 2),
+		INSN(CLS_ALU | OP_SUB | 8, 3, 1, 0, 0),
+		INSN(CLS_ALU | OP_SUB | 8, 1, 2, 0, 0),
+		MOVR(0, 3), ALU(OP_ADD, 0, 16), ALUR(OP_ADD, 0, 1), EXIT,
+	};
+
+	return GIVES(insns, 0xfffffff8ULL + 16 + 8);
 }
 
 static bool eight_frames_of_512_bytes(void)
@@ -547,6 +567,20 @@ static bool deep_loops_do_not_take_long(void)
 	return (err == 0 || err == -E2BIG) && start < 2000000000;
 }
 
+/* What is cancelled is neither verified to its end nor compiled. */
+static bool loading_can_be_cancelled(void)
+{
+	static const struct bpfvm_insn insns[] = { MOV(0, 7), EXIT };
+	struct bpfvm_prog *prog;
+	bool cancel = false;
+
+	if (load_unless(&cancel, &prog, insns, 2, 0))
+		return false;
+	bpfvm_free(prog);
+	cancel = true;
+	return load_unless(&cancel, &prog, insns, 2, 0) == -ECANCELED && !prog;
+}
+
 /* As long as a program can be, with as many blocks as can be. */
 static bool longest_program_loads(void)
 {
@@ -570,6 +604,75 @@ static bool longest_program_loads(void)
 	return err == 0 && start < 2000000000;
 }
 
+/*
+ * If this breaks, a check that is made for several rounds at once comes too
+ * late, too early, or changes what a run retires.
+ */
+static bool hoisted_checks_fault_where_they_belong(void)
+{
+	static const struct bpfvm_insn insns[] = {
+		MOV(0, 0),
+		MOV(3, 0),
+		MOVR(4, 1),
+		ALUR(OP_ADD, 4, 3),
+		LDX(SZ_B, 5, 4, 0),
+		ALUR(OP_ADD, 0, 5),
+		ALU(OP_ADD, 3, 1),
+		JMP(OP_JLT, 3, 100, -6),
+		EXIT,
+	};
+	static uint8_t data[128];
+	struct bpfvm_prog *prog;
+	struct bpfvm_info info;
+	bool ok = true;
+
+	memset(data, 1, sizeof(data));
+	if (LOAD(&prog, insns))
+		return false;
+	bpfvm_get_info(prog, &info);
+	if (info.jited && info.hoisted != 1)
+		ok = false;
+	for (uint32_t len = 1; len <= sizeof(data) && ok; len++) {
+		struct bpfvm_run run = {
+			.data = data, .data_len = len, .fuel = 100000,
+		};
+
+		ok = run_both(prog, &run, NULL);
+		if (len >= 100)
+			ok = ok && !run.fault && run.r0 == 100 &&
+			     run.retired == 3 + 6 * 100;
+		else
+			ok = ok && run.fault == BPFVM_FAULT_ACCESS &&
+			     run.fault_pc == 4 && run.retired == 4 + 6 * len;
+	}
+	bpfvm_free(prog);
+	return ok;
+}
+
+/* If this breaks, a loop whose jump back falls is charged at random. */
+static bool loop_that_falls_back_is_charged(void)
+{
+	static const struct bpfvm_insn insns[] = {
+		MOV(0, 0),
+		JA(2),
+		ALU(OP_ADD, 0, 1),
+		JMP(OP_JEQ, 0, 10, 2),
+		MOV(3, 1),
+		JA(-4),
+		EXIT,
+	};
+	struct bpfvm_run run = { .fuel = 1000 };
+	struct bpfvm_prog *prog;
+	bool ok;
+
+	if (LOAD(&prog, insns))
+		return false;
+	ok = run_both(prog, &run, NULL) && !run.fault && run.r0 == 10 &&
+	     run.retired >= 43 && run.retired <= 43 + 16;
+	bpfvm_free(prog);
+	return ok;
+}
+
 int main(void)
 {
 #define TEST(name) { #name, name }
@@ -578,6 +681,7 @@ int main(void)
 		bool (*test)(void);
 	} tests[] = {
 		TEST(calls_keep_registers),
+		TEST(distance_of_32_bits_is_a_number),
 		TEST(eight_frames_of_512_bytes),
 		TEST(ninth_frame_is_refused),
 		TEST(callx_calls_a_function),
@@ -598,7 +702,10 @@ int main(void)
 		TEST(loops_over_the_data_are_proved),
 		TEST(costly_programs_are_refused_soon),
 		TEST(deep_loops_do_not_take_long),
+		TEST(loading_can_be_cancelled),
 		TEST(longest_program_loads),
+		TEST(hoisted_checks_fault_where_they_belong),
+		TEST(loop_that_falls_back_is_charged),
 	};
 
 	ktap_plan(sizeof(tests) / sizeof(tests[0]));

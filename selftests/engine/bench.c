@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The kernels of kernels.h on the engine, in proportion to the same C compiled
- * for the machine. Medians of the processor time of runs that take turns, so that
- * what else goes on in
- * the machine meets them alike.
+ * for the machine, and how long programs take to load. Medians of the processor
+ * time of runs that take turns, so that what else goes on in the machine meets
+ * them alike.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -120,6 +120,7 @@ struct subject {
 	struct bpfvm_prog *prog;
 	struct bpfvm_thread *thread;
 	struct bpfvm_info info;
+	uint64_t read_ns;	/* how long reading the object took */
 };
 
 static int load(struct subject *s, const char *object, const char *name)
@@ -134,11 +135,13 @@ static int load(struct subject *s, const char *object, const char *name)
 		.log_size = sizeof(log),
 	};
 
+	s->read_ns = now_ns();
 	if (bpfvm_image_open(&s->image, object, name, NULL, 0, why,
 			     sizeof(why))) {
 		fprintf(stderr, "%s: %s: %s\n", object, name, why);
 		return 1;
 	}
+	s->read_ns = now_ns() - s->read_ns;
 	opts.globals = s->image->globals;
 	opts.nr_globals = s->image->nr_globals;
 	if (bpfvm_load(&s->prog, s->image->insns, s->image->nr_insns, &opts)) {
@@ -247,17 +250,52 @@ static int measure(const char *object, unsigned int k, unsigned int rounds,
 	return 0;
 }
 
+#define LOADS	51
+
+/* How long it takes until the program can run: verified and compiled. */
+static int measure_load(const char *object, const char *name)
+{
+	uint64_t all[LOADS], verify[LOADS], jit[LOADS];
+	struct bpfvm_info info;
+
+	for (int i = 0; i < LOADS; i++) {
+		struct subject s = { 0 };
+		uint64_t start = now_ns();
+
+		if (load(&s, object, name))
+			return 1;
+		/* Reading the object is not part of it. */
+		start += s.read_ns;
+		all[i] = now_ns() - start;
+		verify[i] = s.info.verify_ns;
+		jit[i] = s.info.jit_ns;
+		info = s.info;
+		unload(&s);
+	}
+	printf("%-16s %5u %9.0f %9.0f %9.0f   %u/%u\n", name, info.insns,
+	       median(verify, LOADS) / 1e3, median(jit, LOADS) / 1e3,
+	       median(all, LOADS) / 1e3, info.proved, info.accesses);
+	return 0;
+}
+
+static int measure_loads(const char *object)
+{
+	printf("\n%-16s %5s %9s %9s %9s   proved\n", "load", "insns",
+	       "verify us", "jit us", "all us");
+	return measure_load(object, "rules") + measure_load(object, "all");
+}
+
 int main(int argc, char **argv)
 {
-	unsigned int rounds = argc > 2 ? atoi(argv[2]) : 101;
-	const char *only = argc > 3 ? argv[3] : NULL;
+	unsigned int rounds = argc > 3 ? atoi(argv[3]) : 101;
+	const char *only = argc > 4 ? argv[4] : NULL;
 	/* Where clang puts the three tables in .bss, in order of definition. */
 	static const uint32_t off[3] = { 0, 1024, 2048 };
 	double jit_log = 0, interp_log = 0, worst = 0;
 	unsigned int nr = 0, bad = 0;
 
-	if (argc < 2 || rounds < 1 || rounds > MAX_ROUNDS) {
-		fprintf(stderr, "Usage: bench OBJECT [ROUNDS [KERNEL]]\n");
+	if (argc < 3 || rounds < 1 || rounds > MAX_ROUNDS) {
+		fprintf(stderr, "Usage: bench KERNELS LOADS [ROUNDS [KERNEL]]\n");
 		return 3;
 	}
 	make_tables();
@@ -280,5 +318,7 @@ int main(int argc, char **argv)
 	if (nr)
 		printf("geometric mean: jit %.3f, worst %.2f; interpreter %.2f\n",
 		       exp(jit_log / nr), worst, exp(interp_log / nr));
+	if (!only)
+		bad += measure_loads(argv[2]);
 	return bad != 0;
 }

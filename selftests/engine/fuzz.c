@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "generate.h"
+#include "guarded.h"
 
 #define DATA_MAX	256
 #define CTX_SIZE	128
@@ -20,13 +21,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
-static _Alignas(8) uint8_t memory[2][GEN_GLOBAL_SIZE];
+/* Global memory, and the same where an address fits into an instruction. */
+static _Alignas(8) uint8_t high[2][GEN_GLOBAL_SIZE];
+static uint8_t (*low)[GEN_GLOBAL_SIZE];
+static uint8_t (*memory)[GEN_GLOBAL_SIZE];
 static _Alignas(8) uint8_t ctx[CTX_SIZE];
-
-static const struct bpfvm_global globals[] = {
-	{ "rw", memory[0], GEN_GLOBAL_SIZE, false },
-	{ "ro", memory[1], GEN_RDONLY_SIZE, true },
-};
 
 static const struct bpfvm_field writable[] = { { 64, 32 } };
 
@@ -60,10 +59,14 @@ static void check(struct bpfvm_prog *prog, uint32_t len)
 {
 	struct bpfvm_thread *thread = bpfvm_thread_new(prog, NULL);
 	static struct outcome a, b;
-	uint8_t *data = malloc(len + 1);
+	static uint8_t *buffer;
+	uint8_t *data;
 
-	if (!thread || !data)
+	if (!buffer)
+		buffer = guarded_new(DATA_MAX);
+	if (!thread || !buffer)
 		abort();
+	data = buffer + DATA_MAX - len;
 	run(thread, BPFVM_ENGINE_INTERP, data, len, &a);
 	run(thread, BPFVM_ENGINE_BEST, data, len, &b);
 	a.run.engine = b.run.engine;
@@ -76,7 +79,6 @@ static void check(struct bpfvm_prog *prog, uint32_t len)
 			(unsigned long long)b.run.retired);
 		abort();
 	}
-	free(data);
 	bpfvm_thread_free(thread);
 }
 
@@ -102,18 +104,29 @@ static uint32_t make_program(const uint8_t *bytes, size_t size, uint8_t how,
 	return nr;
 }
 
+static void choose_memory(bool want_low)
+{
+	if (!low)
+		low = mmap(NULL, sizeof(high), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	if (low == MAP_FAILED)
+		abort();
+	memory = want_low ? low : high;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
 	static const uint32_t lens[] = { 0, 1, 8, 15, 64, 100, 200, 256 };
 	static struct bpfvm_insn insns[GEN_MAX];
 	static char log[4096];
+	struct bpfvm_global globals[2];
 	struct bpfvm_prog *prog;
 	struct bpfvm_opts opts = {
 		.sz = sizeof(opts),
+		.globals = globals,
 		.ctx_size = CTX_SIZE,
 		.ctx_writable = writable,
 		.nr_ctx_writable = 1,
-		.globals = globals,
 		.nr_globals = 2,
 		.log = log,
 		.log_size = sizeof(log),
@@ -122,6 +135,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 
 	if (size < 1)
 		return 0;
+	choose_memory(bytes[0] & 128);
+	globals[0] = (struct bpfvm_global){ "rw", memory[0], GEN_GLOBAL_SIZE, false };
+	globals[1] = (struct bpfvm_global){ "ro", memory[1], GEN_RDONLY_SIZE, true };
 	if (bytes[0] & 64)
 		opts.log_level = BPFVM_LOG_STATE;
 	opts.abi = bytes[0] & 1 ? BPFVM_ABI_BLOCK : BPFVM_ABI_RAW;

@@ -10,23 +10,9 @@
  */
 #include <string.h>
 
-#include "generate.h"
-#include "insn.h"
+#include "generate_internal.h"
 
-struct generator {
-	struct random *r;
-	struct bpfvm_insn *insns;
-	uint32_t nr;
-	enum bpfvm_abi abi;
-	uint32_t calls[16];	/* call instructions to be pointed somewhere */
-	bool loops[16];		/* ... it is a bpf_loop(): an ld_imm64 */
-	uint32_t nr_calls;
-	unsigned int depth;
-	unsigned int loops_deep;
-	bool in_callee;
-};
-
-static void put(struct generator *g, uint8_t code, uint8_t dst, uint8_t src,
+void put(struct generator *g, uint8_t code, uint8_t dst, uint8_t src,
 		int16_t off, int32_t imm)
 {
 	if (g->nr >= GEN_MAX)
@@ -35,7 +21,7 @@ static void put(struct generator *g, uint8_t code, uint8_t dst, uint8_t src,
 						 imm };
 }
 
-static int64_t edge_value(struct random *r)
+int64_t edge_value(struct random *r)
 {
 	static const int64_t edges[] = {
 		0, 1, -1, 2, 7, 8, 63, 64, 127, 128, 255, 256, 32767, 32768,
@@ -54,21 +40,21 @@ static int64_t edge_value(struct random *r)
 }
 
 /* A register that holds a number. */
-static uint8_t number(struct generator *g)
+uint8_t number(struct generator *g)
 {
 	static const uint8_t regs[] = { 0, 2, 3, 4, 5, 6 };
 
 	return regs[below(g->r, 6)];
 }
 
-static void put_imm64(struct generator *g, uint8_t dst, uint8_t src,
+void put_imm64(struct generator *g, uint8_t dst, uint8_t src,
 		      int32_t low, int32_t high)
 {
 	put(g, CODE_LD_IMM64, dst, src, 0, low);
 	put(g, 0, 0, 0, 0, high);
 }
 
-static void load_number(struct generator *g, uint8_t dst)
+void load_number(struct generator *g, uint8_t dst)
 {
 	int64_t value = edge_value(g->r);
 
@@ -128,7 +114,7 @@ static void stmt_unary(struct generator *g)
 	}
 }
 
-static uint8_t random_jump(struct generator *g)
+uint8_t random_jump(struct generator *g)
 {
 	static const uint8_t ops[] = {
 		OP_JEQ, OP_JGT, OP_JGE, OP_JSET, OP_JNE, OP_JSGT, OP_JSGE,
@@ -139,12 +125,12 @@ static uint8_t random_jump(struct generator *g)
 	       (below(g->r, 2) ? CLS_JMP : CLS_JMP32);
 }
 
-static uint8_t random_size(struct generator *g)
+uint8_t random_size(struct generator *g)
 {
 	return below(g->r, 4) << 3;
 }
 
-static void load_from(struct generator *g, uint8_t ptr, int16_t off)
+void load_from(struct generator *g, uint8_t ptr, int16_t off)
 {
 	uint8_t size = random_size(g);
 	uint8_t mode = size != SZ_DW && below(g->r, 4) == 0 ? MODE_MEMSX :
@@ -153,7 +139,7 @@ static void load_from(struct generator *g, uint8_t ptr, int16_t off)
 	put(g, CLS_LDX | mode | size, number(g), ptr, off, 0);
 }
 
-static void store_to(struct generator *g, uint8_t ptr, int16_t off)
+void store_to(struct generator *g, uint8_t ptr, int16_t off)
 {
 	if (below(g->r, 3))
 		put(g, CLS_STX | MODE_MEM | random_size(g), ptr, number(g), off,
@@ -219,6 +205,68 @@ static void stmt_memory(struct generator *g)
 		atomic_on(g, 1, off);
 }
 
+/* Up to three cheap instructions, which leave @keep alone. */
+static void stmt_fill(struct generator *g, uint8_t keep)
+{
+	static const uint8_t ops[] = {
+		OP_MOV, OP_MOV, OP_MOV, OP_ADD, OP_SUB, OP_LSH, OP_XOR, OP_AND,
+	};
+
+	for (uint32_t i = below(g->r, 4); i; i--) {
+		uint8_t op = ops[below(g->r, sizeof(ops))], dst = number(g);
+		uint8_t class = below(g->r, 4) ? CLS_ALU64 : CLS_ALU;
+
+		if (dst == keep)
+			continue;
+		if (op != OP_LSH && below(g->r, 2))
+			put(g, class | op | 8, dst, number(g), 0, 0);
+		else
+			put(g, class | op, dst, 0, 0, 1 + below(g->r, 3));
+	}
+}
+
+/*
+ * An address that is made step by step, with something else in between that may
+ * overwrite what it was made of, and then what is loaded is used once: as a
+ * compiler computes *(base + (i << 3)) == x.
+ */
+static void stmt_address(struct generator *g)
+{
+	uint8_t index = number(g), loaded = number(g);
+	bool global = below(g->r, 2);
+	uint32_t jump;
+
+	if (below(g->r, 2))
+		put(g, CLS_ALU64 | OP_MOV | 8, index, number(g), 0, 0);
+	put(g, CLS_ALU64 | OP_AND, index, 0, 0, 7);
+	if (below(g->r, 4))
+		put(g, CLS_ALU64 | OP_LSH, index, 0, 0, 1 + below(g->r, 3));
+	stmt_fill(g, index);
+	if (global) {
+		put_imm64(g, 1, IMM64_MAP_IDX_VALUE, 0, below(g->r, 32));
+	} else {
+		put(g, CLS_ALU64 | OP_MOV | 8, 1, 10, 0, 0);
+		put(g, CLS_ALU64 | OP_ADD, 1, 0, 0, -128);
+	}
+	stmt_fill(g, index);
+	put(g, CLS_ALU64 | OP_ADD | 8, 1, index, 0, 0);
+	stmt_fill(g, 1);
+	put(g, CLS_LDX | MODE_MEM | random_size(g), loaded, 1, below(g->r, 8),
+	    0);
+	stmt_fill(g, loaded);
+	if (below(g->r, 2)) {
+		put(g, CLS_ALU64 | OP_ADD | 8, number(g), loaded, 0, 0);
+		return;
+	}
+	jump = g->nr;
+	if (below(g->r, 2))
+		put(g, random_jump(g) | 8, number(g), loaded, 0, 0);
+	else
+		put(g, random_jump(g), loaded, 0, 0, below(g->r, 20));
+	load_number(g, loaded);
+	patch(g, jump);
+}
+
 /* Spill a register or the data pointer, and take it back. */
 static void stmt_spill(struct generator *g)
 {
@@ -237,7 +285,7 @@ static void stmt_spill(struct generator *g)
 
 static void block(struct generator *g, unsigned int statements);
 
-static void patch(struct generator *g, uint32_t jump)
+void patch(struct generator *g, uint32_t jump)
 {
 	if (jump < GEN_MAX)
 		g->insns[jump].off = g->nr - jump - 1;
@@ -496,7 +544,7 @@ static void stmt_iter(struct generator *g)
 
 static void statement(struct generator *g)
 {
-	switch (below(g->r, 24)) {
+	switch (below(g->r, 32)) {
 	case 0 ... 6:
 		stmt_alu(g);
 		break;
@@ -533,6 +581,12 @@ static void statement(struct generator *g)
 		break;
 	case 22:
 		stmt_bpf_loop(g);
+		break;
+	case 23 ... 28:
+		stmt_loop(g);
+		break;
+	case 29 ... 30:
+		stmt_address(g);
 		break;
 	default:
 		if (g->loops_deep < 3)

@@ -187,6 +187,8 @@ enum bpfvm_log_level {
  * @log_level:   how much goes to @log
  * @log:         buffer for messages, may be NULL
  * @log_size:    its size; what does not fit is cut off, always NUL-terminated
+ * @cancel:      set by another thread, atomically, to end bpfvm_load() soon; may
+ *		 be NULL
  */
 struct bpfvm_opts {
 	size_t sz;
@@ -202,6 +204,7 @@ struct bpfvm_opts {
 	enum bpfvm_log_level log_level;
 	char *log;
 	size_t log_size;
+	const bool *cancel;
 };
 
 /**
@@ -212,7 +215,8 @@ struct bpfvm_opts {
  * @opts:  see there
  *
  * Return: 0, -EINVAL if the program is refused (the reason is in the log),
- * -E2BIG if it is too long or too complex to be verified, -ENOMEM.
+ * -E2BIG if it is too long or too complex to be verified, -ECANCELED if
+ * @opts->cancel was set, -ENOMEM.
  */
 int bpfvm_load(struct bpfvm_prog **prog, const struct bpfvm_insn *insns,
 	       uint32_t nr, const struct bpfvm_opts *opts);
@@ -227,6 +231,7 @@ void bpfvm_free(struct bpfvm_prog *prog);
  * @insns:    instructions (an ld_imm64 is one)
  * @accesses: loads, stores and atomics that can be reached
  * @proved:   those of them that need no check at run time
+ * @hoisted:  those that compiled code need not check in each round of their loop
  * @jited:    the program is compiled
  * @jit_size: bytes of machine code
  * @verify_ns: time that verifying took
@@ -236,6 +241,7 @@ struct bpfvm_info {
 	uint32_t insns;
 	uint32_t accesses;
 	uint32_t proved;
+	uint32_t hoisted;
 	bool jited;
 	uint32_t jit_size;
 	uint64_t verify_ns;
@@ -285,8 +291,9 @@ enum bpfvm_engine {
  * @fuel:     in: instructions that it may execute; loops and calls are where
  *	      this is looked at, so that straight code may go over by its length
  * @r0:       out: what it returned
- * @retired:  out: instructions executed, the same number on every engine; up to
- *	      eight that a branch skipped count as executed
+ * @retired:  out: instructions executed, the same number on every engine; where
+ *	      ways of different length meet, up to 16 of the longer one that
+ *	      were not executed may count
  * @fault:    out: why it ended early
  * @fault_pc: out: slot of the instruction that faulted
  */

@@ -222,13 +222,17 @@ void finish_loop(struct state *st)
 
 int check_exit(struct verifier *v, struct state *st, uint32_t pc, bool loop)
 {
-	int err = need_value(v, st, pc, 0);
+	int err;
 
+	/* A function may return nothing: who reads that all the same is refused. */
+	if (st->depth && !loop)
+		return 0;
+	err = need_value(v, st, pc, 0);
 	if (err)
 		return err;
-	if (st->depth == 0 && st->r[0].type != VAL_NUM)
-		return complain(v, pc, "a pointer would leak into r0, the result of the program");
 	if (loop)
 		return need_number(v, st, pc, 0, "what a callback returns");
+	if (st->r[0].type != VAL_NUM)
+		return complain(v, pc, "a pointer would leak into r0, the result of the program");
 	return 0;
 }

@@ -51,10 +51,8 @@ struct reader {
 	struct placed *placed;
 	uint32_t nr_placed;
 	struct bpfvm_image *image;
-	const struct bpfvm_helper *helpers;
-	uint32_t nr_helpers;
-	char *why;
-	size_t why_size;
+	const struct bpfvm_image_opts *opts;
+	bool obstructed;	/* opts->obstacle was called */
 };
 
 __attribute__((format(printf, 3, 4)))
@@ -63,9 +61,23 @@ static int fail(struct reader *r, int err, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(r->why, r->why_size, fmt, ap);
+	vsnprintf(r->opts->why, r->opts->why_size, fmt, ap);
 	va_end(ap);
 	return err;
+}
+
+/*
+ * What keeps an instruction from running outside a kernel: told to who wants to
+ * know of all of them; else it is the end. @err and its sentence are set.
+ */
+static int obstacle(struct reader *r, size_t section, uint64_t off, int err)
+{
+	if (err != -EINVAL || !r->opts->obstacle)
+		return err;
+	r->opts->obstacle(r->opts->obstacle_ctx, r->sections[section].name, off,
+			  r->opts->why);
+	r->obstructed = true;
+	return 0;
 }
 
 static const char *symbol_name(const struct reader *r, const GElf_Sym *sym)
@@ -132,6 +144,72 @@ static int read_sections(struct reader *r)
 	return 0;
 }
 
+#define CORE_TROUBLE "it has CO-RE relocations, which mean nothing outside a kernel: do not use vmlinux.h types or preserve_access_index"
+
+/* Where the strings of .BTF are; NULL if there are none that can be read. */
+static const char *btf_strings(const struct reader *r, uint32_t *size)
+{
+	for (size_t i = 0; i < r->nr_sections; i++) {
+		const struct section *s = &r->sections[i];
+		uint32_t header[6];
+
+		if (strcmp(s->name, ".BTF") || !s->data ||
+		    s->data->d_size < sizeof(header))
+			continue;
+		memcpy(header, s->data->d_buf, sizeof(header));
+		/* Words 1: length of the header, 4 and 5: strings. */
+		if (header[1] > s->data->d_size ||
+		    header[4] > s->data->d_size - header[1] ||
+		    header[5] > s->data->d_size - header[1] - header[4] ||
+		    !header[5])
+			return NULL;
+		*size = header[5];
+		return (const char *)s->data->d_buf + header[1] + header[4];
+	}
+	return NULL;
+}
+
+static size_t section_by_name(const struct reader *r, const char *name)
+{
+	for (size_t i = 1; i < r->nr_sections; i++)
+		if (!strcmp(r->sections[i].name, name))
+			return i;
+	return 0;
+}
+
+/*
+ * CO-RE records: for each section its name and number of records, then these,
+ * which begin with the offset of the instruction.
+ */
+static void core_obstacles(struct reader *r, const uint8_t *at, uint32_t len)
+{
+	uint32_t strings_size = 0, record = 0, info[2], off;
+	const char *strings = btf_strings(r, &strings_size);
+
+	if (len < sizeof(record))
+		return;
+	memcpy(&record, at, sizeof(record));
+	at += sizeof(record);
+	len -= sizeof(record);
+	while (record >= sizeof(off) && len >= sizeof(info)) {
+		size_t section = 0;
+
+		memcpy(info, at, sizeof(info));
+		at += sizeof(info);
+		len -= sizeof(info);
+		if (strings && info[0] < strings_size &&
+		    memchr(strings + info[0], 0, strings_size - info[0]))
+			section = section_by_name(r, strings + info[0]);
+		for (uint32_t i = 0; i < info[1] && len >= record; i++) {
+			memcpy(&off, at, sizeof(off));
+			obstacle(r, section, off,
+				 fail(r, -EINVAL, CORE_TROUBLE));
+			at += record;
+			len -= record;
+		}
+	}
+}
+
 /* CO-RE relocations change instructions by what a kernel looks like. */
 static int check_core(struct reader *r)
 {
@@ -143,9 +221,16 @@ static int check_core(struct reader *r)
 		    s->data->d_size < sizeof(header))
 			continue;
 		memcpy(header, s->data->d_buf, sizeof(header));
-		/* Words 1: length of the header, 7: of the relocations. */
-		if (header[1] >= sizeof(header) && header[7])
-			return fail(r, -EINVAL, "it has CO-RE relocations, which mean nothing outside a kernel: do not use vmlinux.h types or preserve_access_index");
+		/* Words 1: length of the header, 6 and 7: the relocations. */
+		if (header[1] < sizeof(header) || !header[7])
+			continue;
+		if (!r->opts->obstacle)
+			return fail(r, -EINVAL, CORE_TROUBLE);
+		if (header[1] <= s->data->d_size &&
+		    header[6] <= s->data->d_size - header[1] &&
+		    header[7] <= s->data->d_size - header[1] - header[6])
+			core_obstacles(r, (uint8_t *)s->data->d_buf +
+				       header[1] + header[6], header[7]);
 	}
 	return 0;
 }
@@ -155,10 +240,14 @@ static int open_elf(struct reader *r, const char *path)
 	GElf_Ehdr header;
 
 	elf_version(EV_CURRENT);
-	r->fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (r->fd < 0)
-		return fail(r, -ENOENT, "%s", strerror(errno));
-	r->elf = elf_begin(r->fd, ELF_C_READ, NULL);
+	if (r->opts->mem) {
+		r->elf = elf_memory((char *)r->opts->mem, r->opts->mem_size);
+	} else {
+		r->fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (r->fd < 0)
+			return fail(r, -ENOENT, "%s", strerror(errno));
+		r->elf = elf_begin(r->fd, ELF_C_READ, NULL);
+	}
 	if (!r->elf || !gelf_getehdr(r->elf, &header))
 		return fail(r, -EINVAL, "it is not an ELF file");
 	if (header.e_machine != EM_BPF || header.e_type != ET_REL ||
@@ -272,9 +361,9 @@ static int place_global(struct reader *r, struct section *s, uint32_t *index)
 static const struct bpfvm_helper *helper_by_name(const struct reader *r,
 						 const char *name)
 {
-	for (uint32_t i = 0; i < r->nr_helpers; i++)
-		if (!strcmp(r->helpers[i].name, name))
-			return &r->helpers[i];
+	for (uint32_t i = 0; i < r->opts->nr_helpers; i++)
+		if (!strcmp(r->opts->helpers[i].name, name))
+			return &r->opts->helpers[i];
 	for (uint32_t i = 0; i < nr_builtin_helpers; i++)
 		if (!strcmp(builtin_helpers[i].name, name))
 			return &builtin_helpers[i];
@@ -404,11 +493,46 @@ static int build_image(struct reader *r)
 		memcpy(insns + p.slot, code + p.off, p.nr * sizeof(*insns));
 		for (uint32_t at = 0; at < p.nr && !err; at++) {
 			err = relocate(r, &p, at);
+			if (err)
+				err = obstacle(r, p.section,
+					       p.off + 8 * (uint64_t)at, err);
 			if (image->insns[p.slot + at].code == CODE_LD_IMM64)
 				at++;
 		}
 	}
 	return err;
+}
+
+/* Where each function came from, for who explains an instruction. */
+static int name_funcs(struct reader *r)
+{
+	struct bpfvm_image *image = r->image;
+	GElf_Sym sym;
+
+	image->funcs = calloc(r->nr_placed, sizeof(*image->funcs));
+	if (!image->funcs)
+		return -ENOMEM;
+	image->nr_funcs = r->nr_placed;
+	for (uint32_t k = 0; k < r->nr_placed; k++) {
+		const struct placed *p = &r->placed[k];
+		struct bpfvm_func *f = &image->funcs[k];
+		const char *name = "?";
+
+		for (size_t i = 0; i < r->nr_symbols; i++)
+			if (get_symbol(r, i, &sym) &&
+			    sym.st_shndx == p->section &&
+			    sym.st_value == p->off &&
+			    GELF_ST_TYPE(sym.st_info) == STT_FUNC)
+				name = symbol_name(r, &sym);
+		f->name = strdup(name);
+		f->section = strdup(r->sections[p->section].name);
+		f->off = p->off;
+		f->slot = p->slot;
+		f->nr = p->nr;
+		if (!f->name || !f->section)
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 /* The function that the first member of a struct_ops variable names. */
@@ -497,7 +621,7 @@ static int find_entry(struct reader *r, const char *name, GElf_Sym *func)
 					"there is no program in it", found);
 }
 
-static int read_image(struct reader *r, const char *path, const char *name)
+static int read_image(struct reader *r, const char *path)
 {
 	GElf_Sym func;
 	uint32_t slot;
@@ -508,33 +632,36 @@ static int read_image(struct reader *r, const char *path, const char *name)
 	if (!err)
 		err = check_core(r);
 	if (!err)
-		err = find_entry(r, name, &func);
+		err = find_entry(r, r->opts->name, &func);
 	if (err)
 		return err;
 	r->image->name = strdup(symbol_name(r, &func));
 	if (!r->image->name)
 		return -ENOMEM;
 	err = place(r, func.st_shndx, func.st_value, &slot);
-	return err ? err : build_image(r);
+	if (!err)
+		err = build_image(r);
+	if (!err)
+		err = name_funcs(r);
+	return !err && r->obstructed ? -EINVAL : err;
 }
 
-int bpfvm_image_open(struct bpfvm_image **image, const char *path,
-		     const char *name, const struct bpfvm_helper *helpers,
-		     uint32_t nr_helpers, char *why, size_t why_size)
+int bpfvm_image_open_opts(struct bpfvm_image **image, const char *path,
+			  const struct bpfvm_image_opts *opts)
 {
 	struct reader r = {
 		.fd = -1,
-		.helpers = helpers,
-		.nr_helpers = nr_helpers,
-		.why = why,
-		.why_size = why_size,
+		.opts = opts,
 	};
 	int err = -ENOMEM;
 
-	snprintf(why, why_size, "out of memory");
+	*image = NULL;
+	if (opts->sz != sizeof(*opts))
+		return -EINVAL;
+	snprintf(opts->why, opts->why_size, "out of memory");
 	r.image = calloc(1, sizeof(*r.image));
 	if (r.image)
-		err = read_image(&r, path, name);
+		err = read_image(&r, path);
 	if (r.elf)
 		elf_end(r.elf);
 	if (r.fd >= 0)
@@ -544,11 +671,27 @@ int bpfvm_image_open(struct bpfvm_image **image, const char *path,
 	if (err) {
 		bpfvm_image_close(r.image);
 		r.image = NULL;
-	} else if (why_size) {
-		why[0] = '\0';
+	} else if (opts->why_size) {
+		opts->why[0] = '\0';
 	}
 	*image = r.image;
 	return err;
+}
+
+int bpfvm_image_open(struct bpfvm_image **image, const char *path,
+		     const char *name, const struct bpfvm_helper *helpers,
+		     uint32_t nr_helpers, char *why, size_t why_size)
+{
+	struct bpfvm_image_opts opts = {
+		.sz = sizeof(opts),
+		.name = name,
+		.helpers = helpers,
+		.nr_helpers = nr_helpers,
+		.why = why,
+		.why_size = why_size,
+	};
+
+	return bpfvm_image_open_opts(image, path, &opts);
 }
 
 void bpfvm_image_close(struct bpfvm_image *image)
@@ -560,6 +703,11 @@ void bpfvm_image_close(struct bpfvm_image *image)
 		       image->globals[i].size : 1);
 		free((char *)image->globals[i].name);
 	}
+	for (uint32_t i = 0; i < image->nr_funcs; i++) {
+		free(image->funcs[i].name);
+		free(image->funcs[i].section);
+	}
+	free(image->funcs);
 	free(image->globals);
 	free(image->insns);
 	free(image->name);

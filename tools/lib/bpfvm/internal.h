@@ -30,6 +30,7 @@ enum {
 	AUX_ALIGNED	= 1 << 2,	/* the atomic's address is aligned */
 	AUX_CHECK	= 1 << 3,	/* fuel is looked at before this */
 	AUX_WIDE	= 1 << 4,	/* 32-bit operation: the 64-bit one is the same */
+	AUX_SAME	= 1 << 5,	/* the register stays what it is */
 };
 
 /**
@@ -69,6 +70,7 @@ struct func {
  * @taken: block that the jump at the end goes to, or NO_BLOCK
  * @func:  function
  * @nr:    instructions
+ * @order: position in a reverse postorder of the function
  */
 struct block {
 	uint32_t start;
@@ -77,6 +79,7 @@ struct block {
 	uint32_t taken;
 	uint32_t func;
 	uint32_t nr;
+	uint32_t order;
 };
 
 struct log {
@@ -106,6 +109,10 @@ struct bpfvm_prog {
 	struct block *blocks;
 	uint32_t nr_blocks;
 	uint32_t *block_of;		/* slot to block */
+	uint32_t *pred_at;		/* per block: where in preds its begin */
+	uint32_t *preds;
+	uint16_t *live;			/* per slot: registers read after it */
+	uint16_t *live_in;		/* per block: read from its beginning on */
 
 	enum bpfvm_abi abi;
 	uint32_t flags;
@@ -118,6 +125,7 @@ struct bpfvm_prog {
 	uint32_t nr_globals;
 
 	struct log log;
+	const bool *cancel;		/* while it is loaded; may be NULL */
 	struct op *ops;			/* of the interpreter */
 	struct jit jit;
 	struct bpfvm_info info;
@@ -126,6 +134,11 @@ struct bpfvm_prog {
 	struct bpfvm_thread *threads;
 	struct bpfvm_counters gone;	/* of threads that were freed */
 };
+
+static inline bool is_cancelled(const struct bpfvm_prog *prog)
+{
+	return prog->cancel && __atomic_load_n(prog->cancel, __ATOMIC_RELAXED);
+}
 
 /* Fuel is handed out in pieces, and bpfvm_stop() is looked at in between. */
 #define FUEL_SLICE	65536
@@ -170,6 +183,8 @@ struct bpfvm_thread {
 /* log.c */
 void log_add(struct log *log, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* Forget what was logged after @used bytes were. */
+void log_rewind(struct log *log, size_t used);
 /* Log why the instruction at @pc is refused. Returns -EINVAL. */
 int refuse(struct bpfvm_prog *prog, uint32_t pc, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -179,6 +194,14 @@ int decode(struct bpfvm_prog *prog);
 struct func *func_at(const struct bpfvm_prog *prog, uint32_t slot);
 const struct bpfvm_helper *find_helper(const struct bpfvm_prog *prog,
 				       uint32_t id);
+
+/* Bits of a set of registers. */
+#define BIT(reg)	(1U << (reg))
+
+/* liveness.c */
+int find_liveness(struct bpfvm_prog *prog);
+uint16_t insn_reads(const struct bpfvm_insn *insn);
+uint16_t insn_writes(const struct bpfvm_insn *insn);
 
 /* plan.c: where fuel is charged, and how much */
 int plan_fuel(struct bpfvm_prog *prog);

@@ -2,352 +2,12 @@
 /*
  * The interpreter: the reference for what programs do. It checks every access,
  * the proved ones too.
- *
- * Instructions are translated to operations that need no decoding; fuel that is
- * charged without being looked at, and fuel that is looked at, are operations
- * of their own.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "alu.h"
-
-#include "internal.h"
-
-/* X-macro lists, so that codes, names and labels stay together. */
-#define BINARY_OPS(X)							\
-	X(ADD) X(SUB) X(MUL) X(DIV) X(MOD) X(OR) X(AND) X(XOR)		\
-	X(LSH) X(RSH) X(ARSH) X(SDIV) X(SMOD) X(MOV)
-
-#define JUMP_OPS(X)							\
-	X(JEQ) X(JNE) X(JGT) X(JGE) X(JLT) X(JLE) X(JSET)		\
-	X(JSGT) X(JSGE) X(JSLT) X(JSLE)
-
-#define MEM_SIZES(X)							\
-	X(8, uint8_t, int8_t) X(16, uint16_t, int16_t)			\
-	X(32, uint32_t, int32_t) X(64, uint64_t, int64_t)
-
-#define OTHER_OPS(X)							\
-	X(NEG64) X(NEG32) X(SX64) X(SX32) X(END) X(IMM64) X(JA)		\
-	X(CALL) X(HELPER) X(LOOP) X(EXIT) X(CHARGE) X(CHECK)		\
-	X(ATOMIC32) X(ATOMIC64) X(NEVER)
-
-enum op_code {
-#define X(n) OP_##n##64_REG, OP_##n##64_IMM, OP_##n##32_REG, OP_##n##32_IMM,
-	BINARY_OPS(X)
-#undef X
-#define X(n) OPJ_##n##64_REG, OPJ_##n##64_IMM, OPJ_##n##32_REG, OPJ_##n##32_IMM,
-	JUMP_OPS(X)
-#undef X
-#define X(bits, u, s) OP_LD##bits, OP_LDS##bits, OP_ST##bits, OP_STX##bits,
-	MEM_SIZES(X)
-#undef X
-#define X(n) OPX_##n,
-	OTHER_OPS(X)
-#undef X
-};
-
-/* op.where of an access */
-enum {
-	/* checked against a base of the run, op.base and op.limit */
-	WHERE_ARGS,
-	WHERE_CTX,
-	WHERE_STACK,
-	WHERE_GLOBAL,
-	NR_BASES,
-	/* and in ways of their own */
-	WHERE_DATA,
-	WHERE_ANY,
-	WHERE_MEM,
-	WHERE_NOWHERE,		/* smaller than the access */
-};
-
-/**
- * struct op - an operation
- * @code:   enum op_code
- * @dst:    register
- * @src:    register
- * @proved: an access that the verifier proved
- * @limit:  WHERE_GLOBAL, WHERE_STACK, WHERE_CTX, WHERE_ARGS: last offset at which
- *	    the access may begin
- * @base:   WHERE_GLOBAL: address; WHERE_STACK: distance from the frame pointer;
- *	    of a jump: its charge, and @limit is whether to look at what is left
- * @off:    offset of an access; operations that a jump goes forward or back
- * @where:  what an access is to
- * @callee: index of a helper; slot of a function
- * @pc:     slot of the instruction
- * @imm:    immediate, extended; charge
- */
-struct op {
-	uint16_t code;
-	uint8_t dst;
-	uint8_t src;
-	uint8_t proved;
-	uint8_t where;
-	int32_t off;
-	uint32_t callee;
-	uint32_t pc;
-	uint32_t limit;
-	uint64_t imm;
-	uint64_t base;
-};
-
-struct emitter {
-	struct bpfvm_prog *prog;
-	uint32_t *first;	/* slot to the first operation of it */
-	uint32_t nr;
-};
-
-static int binary_code(const struct bpfvm_insn *insn)
-{
-	static const uint16_t codes[16] = {
-		[OP_ADD >> 4] = OP_ADD64_REG, [OP_SUB >> 4] = OP_SUB64_REG,
-		[OP_MUL >> 4] = OP_MUL64_REG, [OP_DIV >> 4] = OP_DIV64_REG,
-		[OP_MOD >> 4] = OP_MOD64_REG, [OP_OR >> 4] = OP_OR64_REG,
-		[OP_AND >> 4] = OP_AND64_REG, [OP_XOR >> 4] = OP_XOR64_REG,
-		[OP_LSH >> 4] = OP_LSH64_REG, [OP_RSH >> 4] = OP_RSH64_REG,
-		[OP_ARSH >> 4] = OP_ARSH64_REG, [OP_MOV >> 4] = OP_MOV64_REG,
-	};
-	uint8_t op = INSN_OP(insn->code);
-	int code = codes[op >> 4];
-
-	if (insn->off == 1 && op == OP_DIV)
-		code = OP_SDIV64_REG;
-	if (insn->off == 1 && op == OP_MOD)
-		code = OP_SMOD64_REG;
-	return code + !INSN_IS_REG(insn->code) +
-	       2 * (INSN_CLASS(insn->code) == CLS_ALU);
-}
-
-static int jump_code(const struct bpfvm_insn *insn)
-{
-	static const uint16_t codes[16] = {
-		[OP_JEQ >> 4] = OPJ_JEQ64_REG, [OP_JNE >> 4] = OPJ_JNE64_REG,
-		[OP_JGT >> 4] = OPJ_JGT64_REG, [OP_JGE >> 4] = OPJ_JGE64_REG,
-		[OP_JLT >> 4] = OPJ_JLT64_REG, [OP_JLE >> 4] = OPJ_JLE64_REG,
-		[OP_JSET >> 4] = OPJ_JSET64_REG,
-		[OP_JSGT >> 4] = OPJ_JSGT64_REG,
-		[OP_JSGE >> 4] = OPJ_JSGE64_REG,
-		[OP_JSLT >> 4] = OPJ_JSLT64_REG,
-		[OP_JSLE >> 4] = OPJ_JSLE64_REG,
-	};
-
-	return codes[INSN_OP(insn->code) >> 4] + !INSN_IS_REG(insn->code) +
-	       2 * (INSN_CLASS(insn->code) == CLS_JMP32);
-}
-
-static void translate_alu(const struct bpfvm_insn *insn, struct op *op)
-{
-	bool is32 = INSN_CLASS(insn->code) == CLS_ALU;
-
-	switch (INSN_OP(insn->code)) {
-	case OP_NEG:
-		op->code = is32 ? OPX_NEG32 : OPX_NEG64;
-		return;
-	case OP_END:
-		op->code = OPX_END;
-		op->off = !is32 || INSN_IS_REG(insn->code);
-		return;
-	case OP_MOV:
-		if (!insn->off || !INSN_IS_REG(insn->code))
-			break;
-		op->code = is32 ? OPX_SX32 : OPX_SX64;
-		return;
-	}
-	op->code = binary_code(insn);
-}
-
-/* Where the size is known; else large enough. */
-static uint32_t size_of_region(const struct bpfvm_prog *prog,
-			       const struct insn_aux *aux)
-{
-	switch (aux->region) {
-	case REGION_ARGS:
-		return 24;
-	case REGION_CTX:
-		return prog->ctx_size;
-	case REGION_STACK:
-		return BPFVM_FRAME_SIZE;
-	case REGION_GLOBAL:
-		return prog->globals[aux->where].size;
-	default:
-		return UINT32_MAX;
-	}
-}
-
-static void translate_access(const struct bpfvm_prog *prog, uint32_t pc,
-			     struct op *op)
-{
-	const struct bpfvm_insn *insn = &prog->insns[pc];
-	const struct insn_aux *aux = &prog->aux[pc];
-	static const uint8_t where[] = {
-		[REGION_ARGS] = WHERE_ARGS, [REGION_CTX] = WHERE_CTX,
-		[REGION_DATA] = WHERE_DATA, [REGION_STACK] = WHERE_STACK,
-		[REGION_GLOBAL] = WHERE_GLOBAL, [REGION_MEM] = WHERE_MEM,
-		[REGION_ANY] = WHERE_ANY,
-	};
-	static const uint16_t sizes[] = {
-		[SZ_B >> 3] = OP_LD8, [SZ_H >> 3] = OP_LD16,
-		[SZ_W >> 3] = OP_LD32, [SZ_DW >> 3] = OP_LD64,
-	};
-	int code = sizes[INSN_SIZE(insn->code) >> 3];
-
-	op->proved = !!(aux->flags & AUX_PROVED);
-	op->where = where[aux->region];
-	if (size_of_region(prog, aux) < insn_bytes(insn->code))
-		op->where = WHERE_NOWHERE;
-	op->limit = size_of_region(prog, aux) - insn_bytes(insn->code);
-	if (aux->region == REGION_GLOBAL)
-		op->base = (uintptr_t)prog->globals[aux->where].data;
-	else if (aux->region == REGION_STACK)
-		op->base = (int64_t)BPFVM_FRAME_SIZE * (aux->frame - 1);
-	switch (INSN_CLASS(insn->code)) {
-	case CLS_LDX:
-		op->code = code + (INSN_MODE(insn->code) == MODE_MEMSX);
-		break;
-	case CLS_ST:
-		op->code = code + 2;
-		break;
-	default:
-		op->code = code + 3;
-		if (insn_is_atomic(insn->code))
-			op->code = INSN_SIZE(insn->code) == SZ_W ?
-				   OPX_ATOMIC32 : OPX_ATOMIC64;
-	}
-}
-
-static void translate_call(const struct bpfvm_prog *prog, uint32_t pc,
-			   struct op *op)
-{
-	const struct bpfvm_insn *insn = &prog->insns[pc];
-
-	op->callee = prog->aux[pc].where;
-	if (insn->code == CODE_EXIT)
-		op->code = OPX_EXIT;
-	else if (insn->code == CODE_CALLX || insn_src(insn) == CALL_LOCAL)
-		op->code = OPX_CALL;
-	else if (insn->imm == BPFVM_HELPER_LOOP)
-		op->code = OPX_LOOP;
-	else
-		op->code = OPX_HELPER;
-}
-
-static void translate_imm64(const struct bpfvm_prog *prog, uint32_t pc,
-			    struct op *op)
-{
-	const struct bpfvm_insn *insn = &prog->insns[pc];
-
-	op->code = OPX_IMM64;
-	switch (insn_src(insn)) {
-	case IMM64_NUMBER:
-		op->imm = insn_imm64(insn);
-		break;
-	case IMM64_FUNC:
-		op->imm = pc + 1 + insn->imm;
-		break;
-	default:
-		op->imm = (uintptr_t)prog->globals[insn->imm].data +
-			  (uint32_t)insn[1].imm;
-	}
-}
-
-/* The operation of an instruction. A jump's off is the slot it goes to. */
-static void translate(const struct bpfvm_prog *prog, uint32_t pc,
-		      struct op *op)
-{
-	const struct bpfvm_insn *insn = &prog->insns[pc];
-
-	op->dst = insn_dst(insn);
-	op->src = insn_src(insn);
-	op->off = insn->off;
-	op->imm = (int64_t)insn->imm;
-	op->pc = pc;
-	if (!(prog->aux[pc].flags & AUX_REACHED)) {
-		op->code = OPX_NEVER;
-		return;
-	}
-	switch (INSN_CLASS(insn->code)) {
-	case CLS_LD:
-		translate_imm64(prog, pc, op);
-		break;
-	case CLS_ALU:
-	case CLS_ALU64:
-		translate_alu(insn, op);
-		break;
-	case CLS_LDX:
-	case CLS_ST:
-	case CLS_STX:
-		translate_access(prog, pc, op);
-		break;
-	default:
-		if (!insn_is_jump(insn->code)) {
-			translate_call(prog, pc, op);
-			break;
-		}
-		op->code = insn_is_ja(insn->code) ? OPX_JA : jump_code(insn);
-		op->off = insn_target(insn, pc);
-		op->base = (int64_t)prog->aux[pc].charge;
-		op->limit = !!(prog->aux[pc].flags & AUX_CHECK);
-	}
-}
-
-static void emit_charge(struct emitter *e, uint32_t pc, int32_t charge,
-			bool check)
-{
-	struct op *op;
-
-	if (!charge && !check)
-		return;
-	op = &e->prog->ops[e->nr++];
-	op->code = check ? OPX_CHECK : OPX_CHARGE;
-	op->imm = (int64_t)charge;
-	op->pc = pc;
-}
-
-static bool has_target(const struct op *op)
-{
-	return (op->code >= OPJ_JEQ64_REG && op->code <= OPJ_JSLE32_IMM) ||
-	       op->code == OPX_JA;
-}
-
-int interp_prepare(struct bpfvm_prog *prog)
-{
-	struct emitter e = { .prog = prog };
-	uint32_t nr = prog->nr;
-
-	for (uint32_t pc = 0; pc < prog->nr; pc++)
-		nr += (prog->aux[pc].charge || prog->aux[pc].flags & AUX_CHECK) +
-		      !!prog->aux[pc].fall;
-	prog->ops = calloc(nr, sizeof(*prog->ops));
-	e.first = calloc(prog->nr, sizeof(*e.first));
-	if (!prog->ops || !e.first) {
-		free(e.first);
-		return -ENOMEM;
-	}
-	for (uint32_t pc = 0; pc < prog->nr; pc++) {
-		const struct insn_aux *aux = &prog->aux[pc];
-
-		e.first[pc] = e.nr;
-		if (!insn_is_jump(prog->insns[pc].code))
-			emit_charge(&e, pc, aux->charge,
-				    aux->flags & AUX_CHECK);
-		translate(prog, pc, &prog->ops[e.nr++]);
-		emit_charge(&e, pc, aux->fall, false);
-		if (prog->insns[pc].code == CODE_LD_IMM64)
-			pc++;
-	}
-	for (uint32_t i = 0; i < e.nr; i++) {
-		struct op *op = &prog->ops[i];
-
-		if (has_target(op))
-			op->off = (int32_t)(e.first[op->off] - i);
-		else if (op->code == OPX_CALL || op->code == OPX_LOOP)
-			op->off = (int32_t)(e.first[op->callee] - i);
-	}
-	free(e.first);
-	return 0;
-}
+#include "interp.h"
 
 /* What a function that was called returns to. */
 struct caller {
@@ -503,14 +163,20 @@ static void pop_caller(const struct caller *caller, uint64_t *reg)
 #define COND_JSLT(A, B, bits)	((int##bits##_t)(A) < (int##bits##_t)(B))
 #define COND_JSLE(A, B, bits)	((int##bits##_t)(A) <= (int##bits##_t)(B))
 
+/* What operations do, without getting to the next one. */
+#define ALU_REG(n, bits)						\
+	DST = (uint##bits##_t)EXPR_##n((uint##bits##_t)DST,		\
+				       (uint##bits##_t)SRC, bits)
+#define ALU_IMM(n, bits)						\
+	DST = (uint##bits##_t)EXPR_##n((uint##bits##_t)DST,		\
+				       (uint##bits##_t)op->imm, bits)
+
 #define RUN_BINARY(n, bits)						\
 	CASE(OP_##n##bits##_REG):					\
-		DST = (uint##bits##_t)EXPR_##n((uint##bits##_t)DST,	\
-					       (uint##bits##_t)SRC, bits); \
+		ALU_REG(n, bits);					\
 		NEXT;							\
 	CASE(OP_##n##bits##_IMM):					\
-		DST = (uint##bits##_t)EXPR_##n((uint##bits##_t)DST,	\
-					       (uint##bits##_t)op->imm, bits); \
+		ALU_IMM(n, bits);					\
 		NEXT;
 
 #define CHARGE_JUMP							\
@@ -518,17 +184,25 @@ static void pop_caller(const struct caller *caller, uint64_t *reg)
 	if (__builtin_expect(slice < 0 && op->limit, 0))		\
 		goto refuel_jump;
 
+/* A jump that is taken is the last operation, of a pair, too. */
+#define JUMP_IF(condition)						\
+	CHARGE_JUMP							\
+	if (condition) {						\
+		op += op->off;						\
+		GO;							\
+	}
+#define JUMP_REG(n, bits)						\
+	JUMP_IF(COND_##n((uint##bits##_t)DST, (uint##bits##_t)SRC, bits))
+#define JUMP_IMM(n, bits)						\
+	JUMP_IF(COND_##n((uint##bits##_t)DST, (uint##bits##_t)op->imm, bits))
+
 #define RUN_JUMP(n, bits)						\
 	CASE(OPJ_##n##bits##_REG):					\
-		CHARGE_JUMP						\
-		op += COND_##n((uint##bits##_t)DST, (uint##bits##_t)SRC, bits) ? \
-		      op->off : 1;					\
-		GO;							\
+		JUMP_REG(n, bits)					\
+		NEXT;							\
 	CASE(OPJ_##n##bits##_IMM):					\
-		CHARGE_JUMP						\
-		op += COND_##n((uint##bits##_t)DST,			\
-			       (uint##bits##_t)op->imm, bits) ? op->off : 1; \
-		GO;
+		JUMP_IMM(n, bits)					\
+		NEXT;
 
 #define ACCESS(pointer, type)						\
 	addr = (pointer) + op->off;					\
@@ -568,19 +242,113 @@ static void pop_caller(const struct caller *caller, uint64_t *reg)
 		NEXT;							\
 	}
 
+#define LOAD(type, outside) {						\
+	type value;							\
+									\
+	addr = SRC + op->off;						\
+	if (__builtin_expect(outside, 0))				\
+		goto bad_access;					\
+	memcpy(&value, (void *)(uintptr_t)addr, sizeof(value));		\
+	DST = value;							\
+}
+#define LOAD_DATA(type, k)						\
+	LOAD(type, addr - thread->data.base >= thread->data.starts[k])
+#define LOAD_GLOBAL(type)						\
+	LOAD(type, addr - op->base > op->limit)
+
+#define RUN_LOAD(bits, type, k)						\
+	CASE(OP_LDD##bits):						\
+		LOAD_DATA(type, k)					\
+		NEXT;							\
+	CASE(OP_LDG##bits):						\
+		LOAD_GLOBAL(type)					\
+		NEXT;
+
+/* The members of pairs. */
+#define DO_MOV64_REG	ALU_REG(MOV, 64);
+#define DO_MOV32_REG	ALU_REG(MOV, 32);
+#define DO_MOV32_IMM	ALU_IMM(MOV, 32);
+#define DO_ADD64_REG	ALU_REG(ADD, 64);
+#define DO_ADD64_IMM	ALU_IMM(ADD, 64);
+#define DO_ADD32_IMM	ALU_IMM(ADD, 32);
+#define DO_LSH64_IMM	ALU_IMM(LSH, 64);
+#define DO_LSH32_IMM	ALU_IMM(LSH, 32);
+#define DO_RSH32_IMM	ALU_IMM(RSH, 32);
+#define DO_XOR64_REG	ALU_REG(XOR, 64);
+#define DO_XOR32_REG	ALU_REG(XOR, 32);
+#define DO_OR32_REG	ALU_REG(OR, 32);
+#define DO_MUL64_REG	ALU_REG(MUL, 64);
+#define DO_AND64_IMM	ALU_IMM(AND, 64);
+#define DO_AND32_IMM	ALU_IMM(AND, 32);
+#define DO_IMM64	DST = op->imm;
+#define DO_LDD8		LOAD_DATA(uint8_t, 0)
+#define DO_LDD16	LOAD_DATA(uint16_t, 1)
+#define DO_LDD32	LOAD_DATA(uint32_t, 2)
+#define DO_LDD64	LOAD_DATA(uint64_t, 3)
+#define DO_LDG32	LOAD_GLOBAL(uint32_t)
+#define DO_JA		JUMP_IF(true)
+#define DO_JLT64_REG	JUMP_REG(JLT, 64)
+#define DO_JLE64_REG	JUMP_REG(JLE, 64)
+#define DO_JEQ64_REG	JUMP_REG(JEQ, 64)
+#define DO_JEQ64_IMM	JUMP_IMM(JEQ, 64)
+#define DO_JNE64_IMM	JUMP_IMM(JNE, 64)
+#define DO_JEQ32_IMM	JUMP_IMM(JEQ, 32)
+#define DO_JNE32_IMM	JUMP_IMM(JNE, 32)
+#define DO_JLT32_IMM	JUMP_IMM(JLT, 32)
+
+#define RUN_PAIR(first, second)						\
+	CASE(pair_##first##_##second):					\
+		DO_##first						\
+		op++;							\
+		DO_##second						\
+		NEXT;
+
+/* The code of each member of a pair. */
+#define CODE_OF_ADD32_IMM	OP_ADD32_IMM
+#define CODE_OF_ADD64_IMM	OP_ADD64_IMM
+#define CODE_OF_ADD64_REG	OP_ADD64_REG
+#define CODE_OF_AND32_IMM	OP_AND32_IMM
+#define CODE_OF_AND64_IMM	OP_AND64_IMM
+#define CODE_OF_IMM64	OPX_IMM64
+#define CODE_OF_JA	OPX_JA
+#define CODE_OF_JEQ32_IMM	OPJ_JEQ32_IMM
+#define CODE_OF_JEQ64_IMM	OPJ_JEQ64_IMM
+#define CODE_OF_JEQ64_REG	OPJ_JEQ64_REG
+#define CODE_OF_JLE64_REG	OPJ_JLE64_REG
+#define CODE_OF_JLT32_IMM	OPJ_JLT32_IMM
+#define CODE_OF_JLT64_REG	OPJ_JLT64_REG
+#define CODE_OF_JNE32_IMM	OPJ_JNE32_IMM
+#define CODE_OF_JNE64_IMM	OPJ_JNE64_IMM
+#define CODE_OF_LDD16	OP_LDD16
+#define CODE_OF_LDD32	OP_LDD32
+#define CODE_OF_LDD64	OP_LDD64
+#define CODE_OF_LDD8	OP_LDD8
+#define CODE_OF_LDG32	OP_LDG32
+#define CODE_OF_LSH32_IMM	OP_LSH32_IMM
+#define CODE_OF_LSH64_IMM	OP_LSH64_IMM
+#define CODE_OF_MOV32_IMM	OP_MOV32_IMM
+#define CODE_OF_MOV32_REG	OP_MOV32_REG
+#define CODE_OF_MOV64_REG	OP_MOV64_REG
+#define CODE_OF_MUL64_REG	OP_MUL64_REG
+#define CODE_OF_OR32_REG	OP_OR32_REG
+#define CODE_OF_RSH32_IMM	OP_RSH32_IMM
+#define CODE_OF_XOR32_REG	OP_XOR32_REG
+#define CODE_OF_XOR64_REG	OP_XOR64_REG
+
 /*
  * Labels as values (gcc, clang): with a jump of its own at the end of every
  * operation, the processor predicts the next one better.
  */
 #define CASE(code)	label_##code
-#define GO		goto *labels[op->code]
+#define GO		goto *op->go
 #define NEXT		do { op++; GO; } while (0)
 
 /*
  * The main loop is one function of many small cases: that it is long does not
- * make it hard to read, and cutting it would make it slow.
+ * make it hard to read, and cutting it would make it slow. With @codes, it only
+ * tells where its labels are.
  */
-uint64_t interp_run(struct bpfvm_thread *thread)
+static uint64_t run(struct bpfvm_thread *thread, struct op_codes *codes)
 {
 	static const void *const labels[] = {
 #define X(n) &&label_OP_##n##64_REG, &&label_OP_##n##64_IMM,		\
@@ -595,20 +363,38 @@ uint64_t interp_run(struct bpfvm_thread *thread)
 	     &&label_OP_ST##bits, &&label_OP_STX##bits,
 		MEM_SIZES(X)
 #undef X
+#define X(bits, u, k) &&label_OP_LDD##bits, &&label_OP_LDG##bits,
+		LOAD_SIZES(X)
+#undef X
 #define X(n) &&label_OPX_##n,
 		OTHER_OPS(X)
 #undef X
 	};
-	struct caller callers[BPFVM_MAX_FRAMES];
-	const struct op *op = thread->prog->ops;
-	int64_t slice = thread->slice;
-	uint64_t bases[NR_BASES] = {
-		[WHERE_ARGS] = thread->args, [WHERE_CTX] = thread->ctx,
+	static const struct op_pair pairs[] = {
+#define X(first, second)						\
+	{ CODE_OF_##first, CODE_OF_##second,				\
+	  &&label_pair_##first##_##second },
+		OP_PAIRS(X)
+#undef X
 	};
+	struct caller callers[BPFVM_MAX_FRAMES];
+	const struct op *op;
+	int64_t slice;
+	uint64_t bases[NR_BASES] = { 0 };
 	uint64_t reg[11] = { 0 };
 	uint32_t depth = 0;
 	uint64_t addr;
 
+	if (codes) {
+		*codes = (struct op_codes){
+			labels, pairs, sizeof(pairs) / sizeof(pairs[0]),
+		};
+		return 0;
+	}
+	op = thread->prog->ops;
+	slice = thread->slice;
+	bases[WHERE_ARGS] = thread->args;
+	bases[WHERE_CTX] = thread->ctx;
 	reg[1] = thread->regs[0];
 	reg[2] = thread->regs[1];
 	reg[10] = thread->stack_top;
@@ -623,6 +409,8 @@ uint64_t interp_run(struct bpfvm_thread *thread)
 	JUMP_OPS(X)
 #undef X
 	MEM_SIZES(RUN_MEM)
+	LOAD_SIZES(RUN_LOAD)
+	OP_PAIRS(RUN_PAIR)
 
 	CASE(OPX_NEG64):
 		DST = 0 - DST;
@@ -643,9 +431,8 @@ uint64_t interp_run(struct bpfvm_thread *thread)
 		DST = op->imm;
 		NEXT;
 	CASE(OPX_JA):
-		CHARGE_JUMP
-		op += op->off;
-		GO;
+		JUMP_IF(true)
+		NEXT;
 	CASE(OPX_CHARGE):
 		slice -= (int64_t)op->imm;
 		NEXT;
@@ -727,4 +514,14 @@ fault:
 done:
 	thread->slice = slice;
 	return reg[0];
+}
+
+uint64_t interp_run(struct bpfvm_thread *thread)
+{
+	return run(thread, NULL);
+}
+
+void interp_codes(struct op_codes *codes)
+{
+	run(NULL, codes);
 }

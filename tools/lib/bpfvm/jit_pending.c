@@ -29,13 +29,38 @@ static struct ea to_ea(const struct pending *p)
 	return (struct ea){ host(p->base), host(p->index), p->scale, p->disp };
 }
 
+static void compute_load(struct jit_state *j, uint8_t to,
+			 const struct pending *p)
+{
+	struct code *c = &j->code;
+
+	switch (p->load) {
+	case 1:
+		x_mem0f(c, false, 0xb6, to, to_ea(p));
+		break;
+	case 2:
+		x_mem0f(c, false, 0xb7, to, to_ea(p));
+		break;
+	default:
+		x_mem(c, p->load == 8, 0x8b, to, to_ea(p));
+	}
+}
+
 static void compute(struct jit_state *j, uint8_t reg, const struct pending *p)
 {
 	struct code *c = &j->code;
 	uint8_t to = jit_reg[reg];
 
+	if (p->load) {
+		compute_load(j, to, p);
+		return;
+	}
 	if (p->base == NO_REG && p->index == NO_REG) {
-		x_mov_imm(c, to, p->disp);
+		/* Nothing is put off between a comparison and its jump. */
+		if (p->disp)
+			x_mov_imm(c, to, p->disp);
+		else
+			x_alu(c, false, X_XOR, to, to);
 		return;
 	}
 	if (p->index == NO_REG) {
@@ -105,6 +130,46 @@ void forget_dead(struct jit_state *j, uint16_t live)
 	j->active &= live;
 }
 
+bool is_load(const struct jit_state *j, uint8_t reg)
+{
+	return is_pending(j, reg) && j->pending[reg].load;
+}
+
+struct ea load_ea(const struct jit_state *j, uint8_t reg)
+{
+	return to_ea(&j->pending[reg]);
+}
+
+void settle_loads(struct jit_state *j, uint16_t live)
+{
+	for (uint8_t r = 0; r < 11 && j->active; r++)
+		if (is_load(j, r))
+			settle(j, r, live);
+}
+
+bool pending_address(struct jit_state *j, uint8_t reg, int32_t off,
+		     struct pending *address)
+{
+	*address = (struct pending){ reg, NO_REG, 0, 0, off };
+	if (!is_pending(j, reg))
+		return true;
+	if (j->pending[reg].load ||
+	    __builtin_add_overflow(j->pending[reg].disp, off, &address->disp))
+		return false;
+	address->base = j->pending[reg].base;
+	address->index = j->pending[reg].index;
+	address->scale = j->pending[reg].scale;
+	return true;
+}
+
+void defer_load(struct jit_state *j, uint8_t dst, const struct pending *address,
+		uint8_t bytes)
+{
+	j->active |= BIT(dst);
+	j->pending[dst] = *address;
+	j->pending[dst].load = bytes;
+}
+
 struct ea address_of(struct jit_state *j, uint8_t reg, int32_t off,
 		     uint16_t live)
 {
@@ -112,6 +177,8 @@ struct ea address_of(struct jit_state *j, uint8_t reg, int32_t off,
 	struct ea ea = { jit_reg[reg], NO_REG, 0, off };
 	int32_t disp;
 
+	if (is_load(j, reg))
+		settle(j, reg, live);
 	if (!is_pending(j, reg))
 		return ea;
 	if (__builtin_add_overflow(p->disp, off, &disp)) {
@@ -130,10 +197,7 @@ static struct pending *expression(struct jit_state *j, uint8_t reg)
 
 	if (!is_pending(j, reg)) {
 		j->active |= BIT(reg);
-		p->base = reg;
-		p->index = NO_REG;
-		p->scale = 0;
-		p->disp = 0;
+		*p = (struct pending){ reg, NO_REG, 0, 0, 0 };
 	}
 	return p;
 }
@@ -141,7 +205,7 @@ static struct pending *expression(struct jit_state *j, uint8_t reg)
 void defer_constant(struct jit_state *j, uint8_t dst, int32_t value)
 {
 	j->active |= BIT(dst);
-	j->pending[dst] = (struct pending){ NO_REG, NO_REG, 0, value };
+	j->pending[dst] = (struct pending){ NO_REG, NO_REG, 0, 0, value };
 }
 
 static bool defer_add_imm(struct jit_state *j, uint8_t dst, int64_t imm,
@@ -172,6 +236,11 @@ static bool defer_add(struct jit_state *j, uint8_t dst, uint8_t src,
 		p->index = dst;
 		return true;
 	}
+	if (is_load(j, src))
+		settle(j, src, live);
+	/* A constant. */
+	if (is_pending(j, src) && s->base == NO_REG && s->index == NO_REG)
+		return defer_add_imm(j, dst, s->disp, live);
 	/* A scaled index becomes the index, if its register is settled. */
 	if (is_pending(j, src) && s->base == NO_REG && !s->disp &&
 	    s->index != NO_REG && s->index != dst &&
@@ -232,10 +301,7 @@ static bool defer_mov(struct jit_state *j, uint8_t dst, uint8_t src,
 		return true;
 	settle(j, src, live | BIT(src));
 	j->active |= BIT(dst);
-	p->base = src;
-	p->index = NO_REG;
-	p->scale = 0;
-	p->disp = 0;
+	*p = (struct pending){ src, NO_REG, 0, 0, 0 };
 	return true;
 }
 
@@ -248,6 +314,8 @@ bool defer(struct jit_state *j, const struct bpfvm_insn *insn, uint16_t live)
 
 	if (!wide)
 		return false;
+	if (is_load(j, dst) && INSN_OP(insn->code) != OP_MOV)
+		settle(j, dst, live);
 	switch (INSN_OP(insn->code)) {
 	case OP_ADD:
 		return reg ? defer_add(j, dst, src, live) :

@@ -5,7 +5,8 @@
 
 #include "internal.h"
 
-static void log_vadd(struct log *log, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 2, 0)))
+log_vadd(struct log *log, const char *fmt, va_list ap)
 {
 	int n;
 
@@ -26,6 +27,13 @@ void log_add(struct log *log, const char *fmt, ...)
 	va_start(ap, fmt);
 	log_vadd(log, fmt, ap);
 	va_end(ap);
+}
+
+void log_rewind(struct log *log, size_t used)
+{
+	log->used = used;
+	if (log->buf && used < log->size)
+		log->buf[used] = '\0';
 }
 
 int refuse(struct bpfvm_prog *prog, uint32_t pc, const char *fmt, ...)

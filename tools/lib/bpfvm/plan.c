@@ -31,7 +31,6 @@ struct planner {
 	int32_t *most;		/* per block: debt when it is entered, at most */
 	int32_t *debt;		/* and what is decided, or UNDECIDED */
 	uint8_t *ways;		/* per block: edges to it, 2 for more */
-	uint32_t *order;	/* per block: in reverse postorder of its function */
 	uint32_t *sequence;
 	uint32_t nr;		/* blocks in sequence */
 };
@@ -64,7 +63,7 @@ static int number_blocks(struct planner *p, const struct func *func)
 		uint32_t next;
 
 		if (*state == 2) {
-			p->order[b] = --left;
+			p->prog->blocks[b].order = --left;
 			p->sequence[left] = b;
 			depth--;
 			continue;
@@ -84,7 +83,8 @@ static int number_blocks(struct planner *p, const struct func *func)
 
 static bool goes_back(const struct planner *p, uint32_t b, uint32_t to)
 {
-	return to != NO_BLOCK && p->order[to] <= p->order[b];
+	return to != NO_BLOCK &&
+	       p->prog->blocks[to].order <= p->prog->blocks[b].order;
 }
 
 /* First pass: nothing is charged but where it has to be. */
@@ -131,6 +131,29 @@ static int32_t pay(struct planner *p, uint32_t b, uint32_t to, int32_t owed)
 	return 0;
 }
 
+/* The block is left when it owes @owed: charge for the ways out of it. */
+static void plan_end(struct planner *p, uint32_t b,
+		     const struct bpfvm_insn *last, struct insn_aux *aux,
+		     int32_t owed)
+{
+	const struct block *block = &p->prog->blocks[b];
+	bool falls_back = goes_back(p, b, block->fall);
+
+	if (settles(last))
+		aux->charge = owed;
+	else if (block->taken == NO_BLOCK && falls_back)
+		aux->charge = pay(p, b, block->fall, owed);
+	else if (falls_back && p->ways[block->taken] < 2)
+		/* The other way takes over what this one leaves. */
+		aux->charge = pay(p, b, block->fall, owed);
+	if (falls_back && block->taken != NO_BLOCK)
+		aux->charge += pay(p, b, block->taken, owed - aux->charge);
+	else if (block->taken != NO_BLOCK)
+		aux->charge = pay(p, b, block->taken, owed);
+	if (block->fall != NO_BLOCK)
+		aux->fall = pay(p, b, block->fall, owed - aux->charge);
+}
+
 static void plan_block(struct planner *p, uint32_t b)
 {
 	const struct bpfvm_prog *prog = p->prog;
@@ -144,19 +167,11 @@ static void plan_block(struct planner *p, uint32_t b)
 		if (prog->insns[pc].code == CODE_LD_IMM64)
 			pc++;
 	}
-	if (settles(last))
-		aux->charge = owed;
-	else if (block->taken != NO_BLOCK && !goes_back(p, b, block->fall))
-		aux->charge = pay(p, b, block->taken, owed);
-	else if (goes_back(p, b, block->fall))
-		aux->charge = pay(p, b, block->fall, owed);
+	plan_end(p, b, last, aux, owed);
 	if (goes_back(p, b, block->taken) || goes_back(p, b, block->fall) ||
 	    (settles(last) && block->fall != NO_BLOCK))
 		aux->flags |= AUX_CHECK;
 	aux->owed -= aux->charge;
-	owed -= aux->charge;
-	if (block->fall != NO_BLOCK)
-		aux->fall = pay(p, b, block->fall, owed);
 }
 
 static int plan_func(struct planner *p, const struct func *func)
@@ -181,9 +196,8 @@ int plan_fuel(struct bpfvm_prog *prog)
 	p.most = calloc(prog->nr_blocks, sizeof(*p.most));
 	p.debt = malloc(prog->nr_blocks * sizeof(*p.debt));
 	p.ways = calloc(prog->nr_blocks, 1);
-	p.order = calloc(prog->nr_blocks, sizeof(*p.order));
 	p.sequence = calloc(prog->nr_blocks, sizeof(*p.sequence));
-	if (p.most && p.debt && p.ways && p.order && p.sequence)
+	if (p.most && p.debt && p.ways && p.sequence)
 		err = 0;
 	for (uint32_t b = 0; b < prog->nr_blocks && !err; b++)
 		p.debt[b] = UNDECIDED;
@@ -192,7 +206,6 @@ int plan_fuel(struct bpfvm_prog *prog)
 	free(p.most);
 	free(p.debt);
 	free(p.ways);
-	free(p.order);
 	free(p.sequence);
 	return err;
 }

@@ -35,6 +35,16 @@ void state_free(struct state *st)
 	free(st);
 }
 
+size_t state_bytes(const struct state *st)
+{
+	size_t bytes = sizeof(*st) + st->room * sizeof(struct frame) +
+		       (st->room - 1) * NR_SAVED * sizeof(struct val);
+
+	for (uint32_t i = 0; i < st->room; i++)
+		bytes += st->frames[i].room * sizeof(struct slot);
+	return bytes;
+}
+
 bool frame_grow(struct frame *frame, uint32_t nr)
 {
 	struct slot *slots;
@@ -141,6 +151,18 @@ static int join_id(struct joiner *j, struct val *a, const struct val *b)
 	return taken;
 }
 
+/* A symbol that nobody has in either state stays what it is, if it is free. */
+static bool keep_symbol(struct joiner *j, uint32_t id)
+{
+	for (uint32_t i = 0; i < j->nr_pairs; i++)
+		if (j->pairs[i].a == id || j->pairs[i].id == id)
+			return false;
+	if (j->nr_pairs == MAX_PAIRS)
+		return false;
+	j->pairs[j->nr_pairs++] = (struct pair){ id, id, 0, id };
+	return true;
+}
+
 static int join_exact(struct joiner *j, struct val *a, const struct val *b)
 {
 	if (!a->exact)
@@ -156,8 +178,8 @@ static int join_exact(struct joiner *j, struct val *a, const struct val *b)
 		a->minus = pair->id;
 		return pair->id != old;
 	}
-	if (b->exact && a->minus == ID_KNOWN && b->minus == ID_KNOWN &&
-	    a->exact_off == b->exact_off)
+	if (b->exact && a->minus == b->minus && a->exact_off == b->exact_off &&
+	    (a->minus == ID_KNOWN || keep_symbol(j, a->minus)))
 		return 0;
 	a->exact = false;
 	a->minus = ID_KNOWN;
@@ -247,12 +269,22 @@ static bool lost_number(const struct val *v, const struct val *old)
 	       v->step != old->step;
 }
 
+static bool same_number(const struct val *a, const struct val *b)
+{
+	return a->umin == b->umin && a->umax == b->umax && a->smin == b->smin &&
+	       a->smax == b->smax && a->step == b->step && a->room == b->room &&
+	       a->scale == b->scale;
+}
+
 static int join_number(struct joiner *j, struct val *a, const struct val *b)
 {
-	const struct val old = *a;
-	uint64_t apart = a->umin > b->umin ? a->umin - b->umin :
-					     b->umin - a->umin;
+	uint64_t apart;
+	struct val old;
 
+	if (same_number(a, b))
+		return join_exact(j, a, b);
+	apart = a->umin > b->umin ? a->umin - b->umin : b->umin - a->umin;
+	old = *a;
 	join_room(j, a, &old, b);
 	a->step = gcd(gcd(a->step, b->step), apart);
 	a->umin = MIN(a->umin, b->umin);
@@ -405,10 +437,30 @@ static int join_frame(struct joiner *j, struct frame *to,
 	return lost;
 }
 
+/* States arrive again and again that are known already. */
+bool state_same(const struct state *a, const struct state *b)
+{
+	if (a->minlen != b->minlen || memcmp(a->r, b->r, sizeof(a->r)))
+		return false;
+	for (uint32_t f = 0; f <= a->depth; f++) {
+		const struct frame *x = &a->frames[f], *y = &b->frames[f];
+
+		if (x->nr != y->nr ||
+		    (x->nr && memcmp(x->slots, y->slots,
+				     x->nr * sizeof(*x->slots))) ||
+		    (f < a->depth && memcmp(x->saved, y->saved,
+					    NR_SAVED * sizeof(*x->saved))))
+			return false;
+	}
+	return true;
+}
+
 int state_join(struct joiner *j, struct state *to, const struct state *from)
 {
 	int lost;
 
+	if (state_same(to, from))
+		return 0;
 	j->minlen[0] = to->minlen;
 	j->minlen[1] = from->minlen;
 	j->work += 4 + to->frames[to->depth].nr / 4;

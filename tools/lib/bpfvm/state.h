@@ -71,11 +71,16 @@ struct joiner {
 /* A state of functions that are up to @depth frames down. */
 struct state *state_new(uint32_t depth);
 void state_free(struct state *st);
+/* The memory that it takes. */
+size_t state_bytes(const struct state *st);
 /* Returns false if there is no memory. */
 bool state_copy(struct state *to, const struct state *from);
 /* The slot, which is made if it was not there; NULL if there is no memory. */
 struct slot *state_slot(struct state *st, uint32_t frame, uint32_t slot);
 bool frame_grow(struct frame *frame, uint32_t nr);
+
+/* Do they say the same in the same words? */
+bool state_same(const struct state *a, const struct state *b);
 
 /*
  * Make @to hold for all that @to or @from held for. Returns 1 if @to says less

@@ -54,12 +54,14 @@ static int step_pointer(struct verifier *v, struct state *st, uint32_t pc,
 	const struct bpfvm_insn *insn = &v->prog->insns[pc];
 	struct val *a = &st->r[insn_dst(insn)];
 	uint8_t op = INSN_OP(insn->code);
+	bool is32 = INSN_CLASS(insn->code) != CLS_ALU64;
+	/* What is left of a distance is no pointer: data_end - data as a u32. */
+	bool distance = op == OP_SUB && a->type == VAL_PTR && b->type == VAL_PTR;
 	struct val ptr = a->type == VAL_PTR ? *a : *b;
 
 	if (a->type == VAL_FUNC || b->type == VAL_FUNC)
 		return complain(v, pc, "there is nothing to compute with a function");
-	if (INSN_CLASS(insn->code) != CLS_ALU64 ||
-	    (op != OP_ADD && op != OP_SUB))
+	if ((is32 && !distance) || (op != OP_ADD && op != OP_SUB))
 		return complain(v, pc, "this would lose a pointer: only 64-bit additions and subtractions keep it");
 	if (op == OP_ADD && a->type == b->type)
 		return complain(v, pc, "two pointers are added");
@@ -70,6 +72,11 @@ static int step_pointer(struct verifier *v, struct state *st, uint32_t pc,
 		a->type = VAL_NUM;
 		a->region = 0;
 		a->where = 0;
+		if (is32) {
+			val_zero_extend(a, 32);
+			if (v->final)
+				v->prog->aux[pc].flags &= ~AUX_WIDE;
+		}
 		return 0;
 	}
 	if (op == OP_ADD)
@@ -103,6 +110,15 @@ static int step_end(struct verifier *v, struct state *st, uint32_t pc)
 	return 0;
 }
 
+/* A mask that cuts nothing off; 32-bit ones cut what is above, too. */
+static bool keeps_all(const struct val *v, const struct val *mask, uint8_t op,
+		      bool is32)
+{
+	return op == OP_AND && val_known(mask) &&
+	       !(mask->umin & (mask->umin + 1)) && v->umax <= mask->umin &&
+	       (!is32 || v->umax <= UINT32_MAX);
+}
+
 static int step_alu(struct verifier *v, struct state *st, uint32_t pc)
 {
 	const struct bpfvm_insn *insn = &v->prog->insns[pc];
@@ -130,6 +146,8 @@ static int step_alu(struct verifier *v, struct state *st, uint32_t pc)
 		val_set_known(dst, 0);
 		return 0;
 	}
+	if (v->final && !keeps_all(dst, &b, op, is32))
+		v->prog->aux[pc].flags &= ~AUX_SAME;
 	val_alu(dst, &b, op, insn->off == 1, is32 ? 32 : 64, st->minlen, &wide);
 	/* A 64-bit operation extends the sign of its immediate. */
 	if (v->final && wide != (INSN_IS_REG(insn->code) || insn->imm >= 0 ?

@@ -6,8 +6,8 @@
  * Calls are followed as if the callee were there in place of the call, so that
  * each call of a function is judged with its own arguments: a node is a block
  * of an instance of a function. The walk goes up to states that hold (where
- * loops join, bounds are widened in steps, so that it ends), then takes one or
- * two steps down to get back what widening gave away, and last goes over the
+ * loops join, bounds are widened in steps, so that it ends), then takes a step
+ * down to get back what widening gave away, and last goes over the
  * whole program once more. That last pass checks that the states hold, refuses
  * what is wrong, and writes down what the engines use; nothing depends on how
  * the states were found.
@@ -17,288 +17,76 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "verifier.h"
+#include "walk.h"
 
 /* Limits of what one program may cost. */
-#define MAX_NODES	65536
 #define MAX_WORK(nr)	(2000000 + 200 * (uint64_t)(nr))
+#define MAX_BYTES(nr)	((16U << 20) + 4096 * (size_t)(nr))
 /* Joins at a place before bounds are widened. */
-#define PATIENCE	2
+#define PATIENCE	1
 /* Times that a loop is begun anew because more is known to enter it. */
 #define MAX_RESTARTS	16
-/* Joins before they are widened without looking where to stop. */
-#define FORBEARANCE	8
-/* Times that states which do not hold are joined further. */
+/* Times that a state is replaced, which need not come to an end, not joined. */
+#define MAX_FOLLOWED	32
+/*
+ * Joins before they are widened without looking where to stop: at first, and if
+ * that leaves accesses to be checked at run time.
+ */
+#define HASTY		1
+#define THOROUGH	8
+/* Times that states which do not hold are joined further; thorough: twice. */
 #define MAX_REPAIRS	16
-/* Numbers where widening stops. */
-#define MAX_LIMITS	128
-#define NO_NODE		UINT32_MAX
 
-/* A function as it is called from one place. */
-struct instance {
-	uint32_t func;
-	uint32_t parent;
-	uint32_t call;		/* node of the call */
-	uint32_t depth;
-	uint32_t first;		/* its first node */
-	bool loop;		/* it is the callback of a bpf_loop() */
-};
-
-struct node {
-	uint32_t block;
-	uint32_t instance;
-	uint32_t child;		/* instance that the call at the end enters */
-	uint32_t order;		/* in reverse postorder; NO_NODE: unreachable */
-	uint32_t joins;
-	uint32_t restarts;
-	bool head;		/* a jump back arrives here */
-	bool dirty;
-	struct state *in;
-	struct state *next;	/* while going down; up: what enters a loop */
-	struct state *back;	/* what jumps back bring, while going down */
-};
-
-struct walk {
-	struct verifier v;
-	struct instance *instances;
-	uint32_t nr_instances, room_instances;
-	struct node *nodes;
-	uint32_t nr_nodes, room_nodes;
-	uint32_t *sequence;
-	uint32_t nr_sequence;
-	int64_t limits[MAX_LIMITS + 8];
-	uint32_t nr_limits;
-	uint64_t work;
-	struct state *now, *other, *scratch;
-	uint32_t lowest;	/* order of the first dirty node */
-	bool widened;
-	enum { GO_UP, COLLECT, GO_DOWN, FINISH } phase;
-	bool holds;
-};
-
-static int too_complex(struct walk *w)
+/* Remember @st for a node. Returns 1, -ENOMEM, or -E2BIG. */
+static int keep_state(struct walk *w, struct state **into,
+		      const struct state *st)
 {
-	log_add(&w->v.prog->log,
-		"the program is too complex to be verified: split it, or make its call graph or loops simpler\n");
-	return -E2BIG;
-}
+	size_t before = *into ? state_bytes(*into) : 0;
 
-static int add_instance(struct walk *w, uint32_t func, uint32_t parent,
-			uint32_t call, bool loop)
-{
-	const struct func *f = &w->v.prog->funcs[func];
-	struct instance *instance;
-	uint32_t need = w->nr_nodes + f->nr_blocks;
-
-	if (need > MAX_NODES)
-		return too_complex(w);
-	if (w->nr_instances == w->room_instances) {
-		uint32_t room = w->room_instances ? w->room_instances * 2 : 8;
-		void *more = realloc(w->instances,
-				     room * sizeof(*w->instances));
-
-		if (!more)
-			return -ENOMEM;
-		w->instances = more;
-		w->room_instances = room;
-	}
-	if (need > w->room_nodes) {
-		void *more = realloc(w->nodes, 2 * need * sizeof(*w->nodes));
-
-		if (!more)
-			return -ENOMEM;
-		w->nodes = more;
-		w->room_nodes = 2 * need;
-	}
-	instance = &w->instances[w->nr_instances++];
-	instance->func = func;
-	instance->parent = parent;
-	instance->call = call;
-	instance->depth = call == NO_NODE ? 0 :
-			  w->instances[parent].depth + 1;
-	instance->first = w->nr_nodes;
-	instance->loop = loop;
-	for (uint32_t i = 0; i < f->nr_blocks; i++) {
-		struct node *node = &w->nodes[w->nr_nodes++];
-
-		memset(node, 0, sizeof(*node));
-		node->block = f->first_block + i;
-		node->instance = w->nr_instances - 1;
-		node->child = NO_NODE;
-		node->order = NO_NODE;
-	}
-	return 0;
-}
-
-static bool is_loop_call(const struct bpfvm_insn *insn)
-{
-	return insn->code == CODE_CALL && insn_src(insn) == CALL_HELPER &&
-	       insn->imm == BPFVM_HELPER_LOOP;
-}
-
-/* The function that the call at @pc enters, as far as it is known, or -1. */
-static int64_t known_target(struct walk *w, uint32_t pc)
-{
-	const struct bpfvm_insn *insn = &w->v.prog->insns[pc];
-
-	if (insn->code == CODE_CALL && insn_src(insn) == CALL_LOCAL)
-		return (int64_t)pc + 1 + insn->imm;
-	if ((insn->code == CODE_CALLX || is_loop_call(insn)) &&
-	    w->v.targets[pc])
-		return w->v.targets[pc] - 1;
-	return -1;
-}
-
-static int add_callee(struct walk *w, uint32_t n)
-{
-	struct bpfvm_prog *prog = w->v.prog;
-	uint32_t pc = prog->blocks[w->nodes[n].block].last;
-	uint32_t caller = w->nodes[n].instance;
-	int64_t target = known_target(w, pc);
-	uint32_t func;
-	int err;
-
-	if (target < 0)
-		return 0;
-	func = func_at(prog, target) - prog->funcs;
-	for (uint32_t i = caller;; i = w->instances[i].parent) {
-		if (w->instances[i].func == func)
-			return refuse(prog, pc, "the function at %" PRId64 " calls itself: recursion is not supported",
-				      target);
-		if (w->instances[i].call == NO_NODE)
-			break;
-	}
-	if (w->instances[caller].depth + 1 >= BPFVM_MAX_FRAMES)
-		return refuse(prog, pc, "calls are nested deeper than %d frames",
-			      BPFVM_MAX_FRAMES);
-	err = add_instance(w, func, caller, n, is_loop_call(&prog->insns[pc]));
-	if (!err)
-		w->nodes[n].child = w->nr_instances - 1;
-	return err;
-}
-
-static uint32_t node_of(const struct walk *w, uint32_t instance, uint32_t block)
-{
-	const struct instance *i = &w->instances[instance];
-
-	if (block == NO_BLOCK)
-		return NO_NODE;
-	return i->first + block - w->v.prog->funcs[i->func].first_block;
-}
-
-/* The nodes that may follow a node. */
-static void successors(const struct walk *w, uint32_t n, uint32_t next[2])
-{
-	const struct bpfvm_prog *prog = w->v.prog;
-	const struct node *node = &w->nodes[n];
-	const struct block *block = &prog->blocks[node->block];
-	const struct instance *instance = &w->instances[node->instance];
-
-	next[0] = node_of(w, node->instance, block->fall);
-	next[1] = node_of(w, node->instance, block->taken);
-	if (node->child != NO_NODE) {
-		next[1] = w->instances[node->child].first;
-		if (!w->instances[node->child].loop)
-			next[0] = NO_NODE;
-	} else if (prog->insns[block->last].code == CODE_EXIT &&
-		   instance->call != NO_NODE) {
-		const struct node *call = &w->nodes[instance->call];
-
-		next[0] = node_of(w, call->instance,
-				  prog->blocks[call->block].fall);
-		if (instance->loop)
-			next[1] = instance->first;
-	}
-}
-
-static int number_nodes(struct walk *w)
-{
-	uint32_t *stack = malloc(w->nr_nodes * sizeof(*stack));
-	uint8_t *at = calloc(w->nr_nodes, 1);
-	uint32_t depth = 0;
-	uint32_t order = w->nr_nodes;
-
-	free(w->sequence);
-	w->sequence = malloc(w->nr_nodes * sizeof(*w->sequence));
-	if (!stack || !at || !w->sequence) {
-		free(stack);
-		free(at);
+	if (!*into)
+		*into = state_new(st->depth);
+	if (!*into || !state_copy(*into, st))
 		return -ENOMEM;
-	}
-	/* at: 0 not seen, 1 and 2 the next successor to go to, 3 done */
-	stack[depth++] = 0;
-	at[0] = 1;
-	while (depth) {
-		uint32_t n = stack[depth - 1];
-		uint32_t next[2];
-
-		successors(w, n, next);
-		if (at[n] == 3) {
-			w->nodes[n].order = --order;
-			w->sequence[order] = n;
-			depth--;
-			continue;
-		}
-		n = next[at[n]++ - 1];
-		if (n != NO_NODE && !at[n]) {
-			at[n] = 1;
-			stack[depth++] = n;
-		}
-	}
-	free(stack);
-	free(at);
-	/* What cannot be reached has no number: move the rest to the front. */
-	w->nr_sequence = w->nr_nodes - order;
-	memmove(w->sequence, w->sequence + order,
-		w->nr_sequence * sizeof(*w->sequence));
-	for (uint32_t i = 0; i < w->nr_sequence; i++)
-		w->nodes[w->sequence[i]].order = i;
-	for (uint32_t i = 0; i < w->nr_sequence; i++) {
-		uint32_t next[2];
-
-		successors(w, w->sequence[i], next);
-		for (int k = 0; k < 2; k++)
-			if (next[k] != NO_NODE &&
-			    w->nodes[next[k]].order <= i)
-				w->nodes[next[k]].head = true;
-	}
-	return 0;
+	w->bytes += state_bytes(*into) - before;
+	return w->bytes > MAX_BYTES(w->v.prog->nr) ? too_complex(w) : 1;
 }
 
-static void free_nodes(struct walk *w)
-{
-	for (uint32_t i = 0; i < w->nr_nodes; i++) {
-		state_free(w->nodes[i].in);
-		state_free(w->nodes[i].next);
-		state_free(w->nodes[i].back);
-	}
-	w->nr_nodes = 0;
-	w->nr_instances = 0;
-}
-
-static int build(struct walk *w)
-{
-	int err;
-
-	free_nodes(w);
-	err = add_instance(w, 0, 0, NO_NODE, false);
-	for (uint32_t n = 0; n < w->nr_nodes && !err; n++)
-		err = add_callee(w, n);
-	if (err)
-		return err;
-	return number_nodes(w);
-}
-
-/* Join @st into *@into. Returns 1 if that made it say less, or -ENOMEM. */
+/* Join @st into *@into. Returns 1 if that made it say less, or an error. */
 static int join_into(struct walk *w, struct state **into,
 		     const struct state *st)
 {
 	if (*into)
 		return state_join(&w->v.j, *into, st);
-	*into = state_new(st->depth);
-	if (!*into || !state_copy(*into, st))
-		return -ENOMEM;
-	return 1;
+	return keep_state(w, into, st);
+}
+
+static void mark_dirty(struct walk *w, struct node *node)
+{
+	node->dirty = true;
+	if (node->order < w->lowest)
+		w->lowest = node->order;
+}
+
+/*
+ * There is one way to @node, from a node before it: what is known there is what
+ * arrives. It need not be kept when it was gone on from, and most of the nodes of
+ * a long program are like that.
+ */
+static bool has_one_way(const struct node *node)
+{
+	return node->ways == 1 && node->order && !node->head;
+}
+
+static int follow_only_way(struct walk *w, struct node *to,
+			   const struct state *st)
+{
+	int err = keep_state(w, &to->in, st);
+
+	if (err < 0)
+		return err;
+	to->joins++;
+	mark_dirty(w, to);
+	return 0;
 }
 
 /*
@@ -313,15 +101,12 @@ static int restart_loop(struct walk *w, struct node *to,
 
 	if (lost <= 0)
 		return lost;
-	if (!to->in)
-		to->in = state_new(st->depth);
-	if (!to->in || !state_copy(to->in, to->next))
-		return -ENOMEM;
+	lost = keep_state(w, &to->in, to->next);
+	if (lost < 0)
+		return lost;
 	to->restarts++;
 	to->joins = 0;
-	to->dirty = true;
-	if (to->order < w->lowest)
-		w->lowest = to->order;
+	mark_dirty(w, to);
 	return 0;
 }
 
@@ -330,18 +115,18 @@ static int arrive_up(struct walk *w, struct node *to, const struct state *st,
 {
 	int lost;
 
+	if (has_one_way(to) && to->joins < MAX_FOLLOWED)
+		return follow_only_way(w, to, st);
 	if (to->head && !back && to->restarts < MAX_RESTARTS)
 		return restart_loop(w, to, st);
 	w->v.j.widen = to->head && to->joins >= PATIENCE;
-	w->v.j.nr_limits = to->joins < FORBEARANCE ? w->nr_limits : 0;
+	w->v.j.nr_limits = to->joins < w->forbearance ? w->nr_limits : 0;
 	w->widened |= w->v.j.widen;
 	lost = join_into(w, &to->in, st);
 	w->v.j.widen = false;
 	if (lost > 0) {
 		to->joins++;
-		to->dirty = true;
-		if (to->order < w->lowest)
-			w->lowest = to->order;
+		mark_dirty(w, to);
 	}
 	return lost < 0 ? lost : 0;
 }
@@ -352,10 +137,16 @@ static int arrive_finish(struct walk *w, struct node *to,
 {
 	int lost;
 
+	if (!to->in && has_one_way(to)) {
+		lost = keep_state(w, &to->in, st);
+		return lost < 0 ? lost : 0;
+	}
 	if (!to->in) {
 		w->holds = false;
 		return 0;
 	}
+	if (state_same(to->in, st))
+		return 0;
 	if (!state_copy(w->scratch, to->in))
 		return -ENOMEM;
 	lost = state_join(&w->v.j, w->scratch, st);
@@ -364,14 +155,26 @@ static int arrive_finish(struct walk *w, struct node *to,
 	return lost < 0 ? lost : 0;
 }
 
-/* @st holds when node @n is left for node @target. */
+/* What is not read any more need not be known. */
+static void forget_dead(const struct walk *w, const struct node *node,
+			struct state *st)
+{
+	uint16_t live = w->v.prog->live_in[node->block];
+
+	for (unsigned int r = 0; r < NR_REGS - 1; r++)
+		if (!(live & BIT(r)))
+			st->r[r].type = VAL_NONE;
+}
+
+/* @st, which is lost, holds when node @n is left for node @target. */
 static int arrive(struct walk *w, uint32_t n, uint32_t target,
-		  const struct state *st)
+		  struct state *st)
 {
 	struct node *to = &w->nodes[target];
 	bool back = to->order <= w->nodes[n].order;
 	int lost = 0;
 
+	forget_dead(w, to, st);
 	switch (w->phase) {
 	case GO_UP:
 		return arrive_up(w, to, st, back);
@@ -506,6 +309,8 @@ static int run_node(struct walk *w, uint32_t n, const struct state *in)
 		w->work += in->frames[f].nr;
 	if (w->work + w->v.j.work > MAX_WORK(prog->nr))
 		return too_complex(w);
+	if (is_cancelled(prog))
+		return -ECANCELED;
 	for (uint32_t pc = block->start; !err; pc++) {
 		if (w->phase == FINISH)
 			log_state(prog, w->now, pc);
@@ -532,6 +337,7 @@ static bool enter_program(struct walk *w, struct state **in)
 	*in = st;
 	if (!st)
 		return false;
+	w->bytes += state_bytes(st);
 	val_set_ptr(&st->r[10], REGION_STACK, 0, BPFVM_FRAME_SIZE);
 	if (w->v.prog->abi == BPFVM_ABI_BLOCK) {
 		val_set_ptr(&st->r[1], REGION_ARGS, 0, 0);
@@ -560,6 +366,9 @@ static int go_up(struct walk *w)
 		err = run_node(w, n, w->nodes[n].in);
 		if (err)
 			return err;
+		if (has_one_way(&w->nodes[n]) && !w->nodes[n].latch &&
+		    w->nodes[n].joins < MAX_FOLLOWED)
+			drop_state(w, &w->nodes[n].in);
 	}
 	return 0;
 }
@@ -570,10 +379,8 @@ static int go_down(struct walk *w)
 	int err;
 
 	w->phase = GO_DOWN;
-	for (uint32_t i = 0; i < w->nr_sequence; i++) {
-		state_free(w->nodes[w->sequence[i]].next);
-		w->nodes[w->sequence[i]].next = NULL;
-	}
+	for (uint32_t i = 0; i < w->nr_sequence; i++)
+		drop_state(w, &w->nodes[w->sequence[i]].next);
 	if (!enter_program(w, &w->nodes[0].next))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < w->nr_sequence; i++) {
@@ -581,8 +388,7 @@ static int go_down(struct walk *w)
 
 		if (node->back) {
 			err = join_into(w, &node->next, node->back);
-			state_free(node->back);
-			node->back = NULL;
+			drop_state(w, &node->back);
 			if (err < 0)
 				return err;
 		}
@@ -591,6 +397,8 @@ static int go_down(struct walk *w)
 		err = run_node(w, w->sequence[i], node->next);
 		if (err)
 			return err;
+		if (has_one_way(node))
+			drop_state(w, &node->next);
 	}
 	return 0;
 }
@@ -600,13 +408,13 @@ static int narrow(struct walk *w)
 	int err = 0;
 
 	w->phase = COLLECT;
-	for (uint32_t i = 0; i < w->nr_sequence && !err; i++)
-		if (w->nodes[w->sequence[i]].in)
-			err = run_node(w, w->sequence[i],
-				       w->nodes[w->sequence[i]].in);
-	for (int i = 0; i < 2 && !err; i++)
-		err = go_down(w);
-	return err;
+	for (uint32_t i = 0; i < w->nr_sequence && !err; i++) {
+		const struct node *node = &w->nodes[w->sequence[i]];
+
+		if (node->in && node->latch)
+			err = run_node(w, w->sequence[i], node->in);
+	}
+	return err ? err : go_down(w);
 }
 
 static void swap_solutions(struct walk *w)
@@ -629,12 +437,18 @@ static int finish(struct walk *w)
 	w->holds = true;
 	for (uint32_t pc = 0; pc < prog->nr; pc++) {
 		memset(&prog->aux[pc], 0, sizeof(prog->aux[pc]));
-		prog->aux[pc].flags = AUX_WIDE;
+		prog->aux[pc].flags = AUX_WIDE |
+			(INSN_OP(prog->insns[pc].code) == OP_AND ? AUX_SAME : 0);
 	}
-	for (uint32_t i = 0; i < w->nr_sequence && !err; i++)
-		if (w->nodes[w->sequence[i]].in)
-			err = run_node(w, w->sequence[i],
-				       w->nodes[w->sequence[i]].in);
+	for (uint32_t i = 0; i < w->nr_sequence && !err; i++) {
+		struct node *node = &w->nodes[w->sequence[i]];
+
+		if (!node->in)
+			continue;
+		err = run_node(w, w->sequence[i], node->in);
+		if (has_one_way(node))
+			drop_state(w, &node->in);
+	}
 	w->v.final = false;
 	return err;
 }
@@ -674,10 +488,13 @@ static void find_limits(struct walk *w)
 	w->v.j.next_id = ID_KNOWN;
 }
 
-static int walk(struct walk *w)
+static int solve(struct walk *w, uint32_t forbearance)
 {
 	int err;
 
+	w->forbearance = forbearance;
+	w->work = 0;
+	w->v.j.work = 0;
 	do {
 		w->v.learnt = false;
 		w->widened = false;
@@ -706,7 +523,7 @@ static int walk(struct walk *w)
 	 * has room for one fact of a kind. Then what is believed is joined with
 	 * what arrives until they agree.
 	 */
-	for (int i = 0; i < MAX_REPAIRS; i++) {
+	for (uint32_t i = 0; i < MAX_REPAIRS / forbearance; i++) {
 		err = finish(w);
 		if (err || w->holds)
 			return err;
@@ -719,6 +536,37 @@ static int walk(struct walk *w)
 			return err;
 	}
 	return too_complex(w);
+}
+
+/* Does something remain to be checked at run time? */
+static bool leaves_checks(const struct bpfvm_prog *prog)
+{
+	for (uint32_t pc = 0; pc < prog->nr; pc++) {
+		if (insn_is_access(prog->insns[pc].code) &&
+		    (prog->aux[pc].flags & (AUX_REACHED | AUX_PROVED)) ==
+		    AUX_REACHED)
+			return true;
+		if (prog->insns[pc].code == CODE_LD_IMM64)
+			pc++;
+	}
+	return false;
+}
+
+static int walk(struct walk *w)
+{
+	struct log *log = &w->v.prog->log;
+	size_t used = log->used;
+	int err = solve(w, HASTY);
+
+	if (!w->widened || (err && err != -EINVAL) ||
+	    (!err && !leaves_checks(w->v.prog)))
+		return err;
+	log_rewind(log, used);
+	err = solve(w, THOROUGH);
+	if (err != -E2BIG)
+		return err;
+	log_rewind(log, used);
+	return solve(w, HASTY);
 }
 
 int verify(struct bpfvm_prog *prog)

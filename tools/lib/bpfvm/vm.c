@@ -73,6 +73,8 @@ static int compile(struct bpfvm_prog *prog)
 	int err = decode(prog);
 
 	if (!err)
+		err = find_liveness(prog);
+	if (!err)
 		err = verify(prog);
 	if (!err)
 		err = plan_fuel(prog);
@@ -82,6 +84,8 @@ static int compile(struct bpfvm_prog *prog)
 	prog->info.insns = prog->nr_insns;
 	prog->info.verify_ns = now_ns() - start;
 	err = interp_prepare(prog);
+	if (!err && is_cancelled(prog))
+		err = -ECANCELED;
 	if (err || prog->flags & BPFVM_NO_JIT)
 		return err;
 	start = now_ns();
@@ -109,6 +113,7 @@ int bpfvm_load(struct bpfvm_prog **out, const struct bpfvm_insn *insns,
 		opts->log[0] = '\0';
 	prog->log = (struct log){ opts->log, opts->log_size, 0,
 				  opts->log_level };
+	prog->cancel = opts->cancel;
 	pthread_mutex_init(&prog->lock, NULL);
 	prog->abi = opts->abi;
 	prog->flags = opts->flags;
@@ -131,8 +136,9 @@ int bpfvm_load(struct bpfvm_prog **out, const struct bpfvm_insn *insns,
 	err = compile(prog);
 	if (err)
 		goto free;
-	/* The buffer is the caller's. */
+	/* The caller's. */
 	prog->log = (struct log){ 0 };
+	prog->cancel = NULL;
 	*out = prog;
 	return 0;
 free:
@@ -152,6 +158,10 @@ void bpfvm_free(struct bpfvm_prog *prog)
 	free(prog->funcs);
 	free(prog->blocks);
 	free(prog->block_of);
+	free(prog->pred_at);
+	free(prog->preds);
+	free(prog->live);
+	free(prog->live_in);
 	free(prog->ctx_writable);
 	free(prog->helpers);
 	free(prog->globals);
