@@ -15,6 +15,9 @@ BUILD = os.path.join(ROOT, "build")
 # Modules of the project in the order they must be loaded.
 MODULES = ("blk_bpf.ko", "nvme_csd.ko")
 
+# Built from source by the set-up steps of these names.
+OWN_KERNELS = ("debug", "p2p")
+
 Prepared = collections.namedtuple("Prepared", "kernel initrd token qemu")
 
 
@@ -43,14 +46,14 @@ def find_kernel(name):
         entry, = setup("kernel")
         image, = glob.glob(os.path.join(entry, "boot", "vmlinuz-*"))
         return Kernel(image, os.path.basename(image).partition("-")[2], None)
-    if name == "debug":
-        entry, = setup("kernel-debug")
+    if name in OWN_KERNELS:
+        entry, = setup(f"kernel-{name}")
         image = os.path.join(entry, "boot", "bzImage")
         return Kernel(image, bzimage_release(image),
                       os.path.join(entry, "lib", "modules"))
     if not os.path.isfile(name):
         raise NotStarted(f"--kernel {name}: there is no such file; give "
-                         "stock, debug or the path of a bzImage")
+                         "stock, debug, p2p or the path of a bzImage")
     return Kernel(name, bzimage_release(name),
                   os.path.join(os.path.dirname(os.path.abspath(name)),
                                "lib", "modules"))
@@ -122,7 +125,7 @@ def stage(tree, options, token, kernel):
         environment[name] = value
     os.makedirs(f"{tree}/run.vm", exist_ok=True)
     write(f"{tree}/run.vm/config",
-          f"NVME={'1' if options.nvme else ''}\n"
+          f"NVME={'1' if options.nvme or options.csd else ''}\n"
           f"SHARE={'1' if options.share else ''}\n"
           f"MODULES={shlex.quote(' '.join(modules))}\n"
           f"TOKEN={token}\n")
@@ -162,7 +165,9 @@ def pack(tree, archive):
 def prepare(options, workdir):
     """Everything the machine needs in files; returns a Prepared."""
     kernel = find_kernel(options.kernel)
-    base, qemu = setup("guest", "qemu")
+    base, = setup("guest")
+    qemu = os.environ.get("BLKBPF_QEMU") or os.path.join(
+        *setup("qemu"), "bin", "qemu-system-x86_64")
     # Digits only: the guest takes as long to read one as another.
     token = f"{secrets.randbelow(10 ** 18):018}"
     tree = os.path.join(workdir, "tree")
@@ -175,5 +180,4 @@ def prepare(options, workdir):
         for part in (os.path.join(base, "base.cpio"), overlay):
             with open(part, "rb") as file:
                 shutil.copyfileobj(file, output, 1 << 20)
-    return Prepared(kernel.image, initrd, token,
-                    os.path.join(qemu, "bin", "qemu-system-x86_64"))
+    return Prepared(kernel.image, initrd, token, qemu)

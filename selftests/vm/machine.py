@@ -15,6 +15,9 @@ DRIVE_KEYS = {"aio", "cache", "copy-on-read", "detect-zeroes", "discard",
               "werror"}
 DRIVE_KEY_PREFIXES = ("throttling.", "bps", "iops", "cache.", "file.")
 
+# Places on the bus for --nvme and --csd together.
+MAX_DRIVES = 12
+
 # Port names must be those that guest/relay.c looks for.
 PORTS = ("out", "err", "control")
 
@@ -41,11 +44,11 @@ def is_drive_key(key):
     return key in DRIVE_KEYS or key.startswith(DRIVE_KEY_PREFIXES)
 
 
-def nvme(number, text):
-    """Arguments for one --nvme."""
+def nvme(number, text, kind="nvme", option="--nvme"):
+    """Arguments for one --nvme or --csd."""
     path, pairs = split_options(text)
     if not os.path.exists(path):
-        raise NotStarted(f"--nvme {path}: there is no such file")
+        raise NotStarted(f"{option} {path}: there is no such file")
     drive = {"id": f"disk{number}", "if": "none", "format": "raw",
              "file": os.path.abspath(path)}
     device = {"drive": f"disk{number}", "serial": f"vm{number}",
@@ -54,7 +57,7 @@ def nvme(number, text):
               "addr": f"{0x10 + number:#x}"}
     for key, value in pairs:
         (drive if is_drive_key(key) else device)[key] = value
-    return ["-drive", join("", drive), "-device", join("nvme", device)]
+    return ["-drive", join("", drive), "-device", join(kind, device)]
 
 
 def join(head, pairs):
@@ -105,8 +108,9 @@ def kernel_line(options):
 
 def command_line(options, prepared, workdir):
     """All of QEMU's arguments."""
-    if len(options.nvme) > 12:
-        raise NotStarted("more than 12 --nvme: the bus has no more places")
+    if len(options.nvme) + len(options.csd) > MAX_DRIVES:
+        raise NotStarted(f"more than {MAX_DRIVES} --nvme and --csd: the bus "
+                         "has no more places")
     line = [prepared.qemu, "-nodefaults", "-no-user-config",
             "-machine", "q35,usb=off,smbus=off,sata=off,vmport=off",
             "-display", "none", "-no-reboot"]
@@ -124,6 +128,8 @@ def command_line(options, prepared, workdir):
     line += ports(workdir)
     for number, text in enumerate(options.nvme):
         line += nvme(number, text)
+    for number, text in enumerate(options.csd, len(options.nvme)):
+        line += nvme(number, text, "nvme-csd", "--csd")
     if options.share:
         line += share(options.share)
     return line + options.qemu_arg

@@ -20,14 +20,19 @@ PACKAGES_kernel=(libssl-dev)
 # What QEMU is built with.
 PACKAGES_qemu=(
 	bzip2 dpkg-dev flex bison gcc libc6-dev libattr1-dev libfdt-dev
-	libglib2.0-dev libpixman-1-dev make ninja-build pkg-config python3
-	python3-venv xz-utils zlib1g-dev
+	libglib2.0-dev libpixman-1-dev make ninja-build patch pkg-config python3
+	python3-venv rsync xz-utils zlib1g-dev
 )
 # What the guest's root file system is made of, copied with its libraries.
 PACKAGES_guest=(
 	bash busybox-static coreutils dash diffutils dmsetup e2fsprogs fdisk
 	findutils fio grep kmod mount nvme-cli python3 sed strace util-linux
 )
+
+# What looks at the sources without running them.
+PACKAGES_check=(perl shellcheck sparse)
+# What draws the figures of make bench.
+PACKAGES_bench=(gnuplot-nox)
 
 packages_missing() {
 	local package
