@@ -26,10 +26,17 @@ RELEASE = $(or $(file < $(abspath $(KDIR))/include/config/kernel.release),$(erro
 KMOD = $(BUILD)/kmod/$(RELEASE)
 # Distilled base BTF, which newer paholes make for modules, renumbers the
 # kernel's types; a module that lists them by id must not have it.
-KBUILD_MAKE = $(MAKE) -C $(abspath $(KDIR)) M=$(KMOD) W=1 MODULE_PAHOLE_FLAGS=
+# nvme_csd includes a private header of the NVMe driver, which no package has: of
+# the running kernel's own source, because its layout is that kernel's.
+NVME_HOST ?= $(firstword $(wildcard $(abspath $(KDIR))/source/drivers/nvme/host) \
+	$(KERNEL)/source/drivers/nvme/host)
+KBUILD_MAKE = $(MAKE) -C $(abspath $(KDIR)) M=$(KMOD) W=1 MODULE_PAHOLE_FLAGS= \
+	NVME_HOST=$(NVME_HOST)
 
-.PHONY: all help setup packages modules tools samples test-programs \
-	check check-debug demo bench install clean distclean cache-clean
+.PHONY: all help setup packages qemu qemu-asan modules modules-p2p \
+	modules-debug tools samples test-programs check check-debug demo \
+	demo-drive bench bench-compare bench-engine conformance fuzz install \
+	clean distclean cache-clean
 
 ## all: the modules, the tools and the samples (the default)
 all: modules tools samples
@@ -41,7 +48,7 @@ help:
 		while IFS=$$'\t' read -r name text; do \
 			printf '  %-12s %s\n' "$$name" "$$text"; \
 		done
-	@echo 'Variables: KDIR, PREFIX, DESTDIR, JOBS; BLKBPF_CACHE is the' \
+	@echo 'Variables: BASE, KDIR, PREFIX, DESTDIR, JOBS; BLKBPF_CACHE is the' \
 		'folder for what is fetched'
 
 ## setup: fetch or build all that the other targets need, and nothing twice
@@ -50,6 +57,14 @@ setup: packages
 
 packages:
 	@$(GET) packages
+
+## qemu: QEMU with the computational drive, a device called nvme-csd
+qemu:
+	@$(GET) qemu
+
+## qemu-asan: the same with the address and undefined behaviour sanitizers
+qemu-asan:
+	@$(GET) qemu-asan
 
 ## modules: the kernel modules; KDIR=… for another kernel than the guest's
 # Built in a mirror of the sources, so that the tree stays clean and several
@@ -70,6 +85,14 @@ modules: packages
 			cp "$$module" $(BUILD)/modules/$(RELEASE)/; \
 	done
 
+# For the kernel with peer-to-peer DMA.
+modules-p2p: packages
+	+@kernel=$$($(GET) kernel-p2p); $(MAKE) modules KDIR="$$kernel/build"
+
+# For the kernel that finds bugs.
+modules-debug: packages
+	+@kernel=$$($(GET) kernel-debug); $(MAKE) modules KDIR="$$kernel/build"
+
 ## tools: libblkbpf and the blkbpf command
 tools: packages
 	+@$(MAKE) -C tools/lib/blkbpf O=$(BUILD) LIBBPF=$(LIBBPF)
@@ -86,25 +109,49 @@ test-programs: packages
 	+@$(MAKE) -C selftests/src O=$(BUILD)
 	+@selftests/docs/build $(BUILD)/selftests/docs
 
-## check: all tests, on this machine and in guests
+## check: all tests, on this machine and in guests; builds a second kernel first, 6 minutes or more
 # Two files at a time: a guest waits for timers more than it computes.
-check: all test-programs
+check: all test-programs modules-p2p
+	@$(GET) packages-check qemu guest >/dev/null
 	+@selftests/run -j 2
 
-## check-debug: the guest tests on a kernel that finds bugs; builds it first, 10 minutes or more
-check-debug: all test-programs
-	+@kernel=$$($(GET) kernel-debug); \
-		$(MAKE) modules KDIR="$$kernel/build"; \
-		selftests/run --kernel debug
+## check-debug: all guest tests on a kernel that finds bugs; builds it first, 10 minutes or more
+check-debug: all test-programs modules-debug
+	+@selftests/run --kernel debug
 
 ## demo: a guest in which programs filter a real file system's disk
 demo: all
 	+@tools/demo/run
 
-## bench: what the hook and a scan cost, in guest instructions
+## demo-drive: what a computational drive does alone; needs a kernel of its own, 6 minutes or more
+demo-drive: all test-programs
+	+@tools/demo/drive
+
+## bench: what the hook, scans, drives and the engine cost, in guest instructions
 bench: all
 	+@$(MAKE) -C selftests/bench O=$(BUILD) LIBBPF=$(LIBBPF)
+	+@$(MAKE) -C selftests/src O=$(BUILD)
 	+@selftests/bench/run
+
+## bench-compare: what changed since BASE=file, a run's build/bench.json
+BASE ?= selftests/bench/baseline.json
+bench-compare:
+	@[ -f $(BUILD)/bench.json ] || $(MAKE) bench
+	@selftests/bench/compare $(BASE) $(BUILD)/bench.json
+
+ENGINE = $(MAKE) -C tools/lib/bpfvm O=$(BUILD)/engine
+
+## bench-engine: the engine against the same C compiled by gcc, and how fast it loads
+bench-engine: packages
+	+@$(ENGINE) bench
+
+## conformance: the engine on the cases in CASES=folder (cases.json, run_conformance.py)
+conformance: packages
+	+@$(ENGINE) conformance CASES=$(CASES)
+
+## fuzz: the engine, with sanitizers, for FUZZ_SECONDS (3600)
+fuzz: packages
+	+@$(ENGINE) fuzz
 
 ## install: modules for KDIR and tools under PREFIX (and DESTDIR)
 install: modules tools

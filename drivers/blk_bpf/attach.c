@@ -83,6 +83,7 @@ static struct blk_bpf_att *att_alloc(void)
 	raw_spin_lock_init(&att->lock);
 	INIT_LIST_HEAD(&att->streams);
 	INIT_LIST_HEAD(&att->disk_node);
+	INIT_WORK(&att->ejected, blk_bpf_ejected_work);
 	return att;
 }
 
@@ -110,6 +111,7 @@ static int att_alloc_frames(struct blk_bpf_att *att)
 			struct blk_bpf_frame *frame = blk_bpf_att_frame(att, cpu, i);
 
 			frame->att = att;
+			frame->credit = att->slack;
 			frame->run.out = frame->matches;
 			frame->run.cap = BLK_BPF_FRAME_MATCHES;
 			frame->run.more = blk_bpf_frame_flush;
@@ -165,6 +167,21 @@ static struct blk_bpf_att *find_link(const struct bpf_link *link)
 	return NULL;
 }
 
+/* A new program does not owe what the old one did. */
+static void att_forgive(struct blk_bpf_att *att)
+{
+	int cpu;
+	u32 i;
+
+	if (!att->frames)
+		return;
+	for_each_possible_cpu(cpu) {
+		for (i = 0; i < BLK_BPF_CONTEXTS; i++)
+			WRITE_ONCE(blk_bpf_att_frame(att, cpu, i)->credit,
+				   att->slack);
+	}
+}
+
 static void att_set_program(struct blk_bpf_att *att,
 			    const struct blk_bpf_program *program)
 {
@@ -175,7 +192,9 @@ static void att_set_program(struct blk_bpf_att *att,
 	memcpy(att->name, program->ops->name, sizeof(att->name));
 	att->state = BLK_BPF_STATE_LIVE;
 	att->reason[0] = '\0';
+	memset(&att->exit, 0, sizeof(att->exit));
 	raw_spin_unlock_irq(&att->lock);
+	att_forgive(att);
 	att_set_prog(att, program->prog);
 }
 
@@ -346,11 +365,24 @@ static int attach_check(const struct blk_bpf_att *att,
 		return blk_bpf_refuse(msg, -EINVAL,
 			"flags 0x%x leave nothing to call the program for: without reads, ask for writes or others",
 			arg->hdr.flags);
+	if (arg->budget_ns > BLK_BPF_BUDGET_MAX &&
+	    arg->budget_ns != BLK_BPF_BUDGET_NONE)
+		return blk_bpf_refuse(msg, -EINVAL,
+			"budget_ns is %llu: a call may take at most %llu, or as long as it likes with BLK_BPF_BUDGET_NONE",
+			arg->budget_ns, BLK_BPF_BUDGET_MAX);
 	if (bdev->bd_disk->flags & GENHD_FL_HIDDEN)
 		return blk_bpf_refuse(msg, -EOPNOTSUPP,
 			"%pg is a path of a multipath disk: attach to its head",
 			bdev);
 	return 0;
+}
+
+static void att_set_budget(struct blk_bpf_att *att, u64 budget_ns)
+{
+	att->budget_ns = budget_ns ?: BLK_BPF_BUDGET_DEFAULT;
+	att->slack = blk_bpf_ns_to_cycles(BLK_BPF_BUDGET_SLACK_NS);
+	att->budget = att->budget_ns == BLK_BPF_BUDGET_NONE ?
+		      U64_MAX : blk_bpf_ns_to_cycles(att->budget_ns);
 }
 
 static void att_set_device(struct blk_bpf_att *att,
@@ -366,7 +398,10 @@ static void att_set_device(struct blk_bpf_att *att,
 	att->start = part ? (u64)bdev->bd_start_sect << SECTOR_SHIFT : 0;
 	/* A disk may grow while it is attached; a partition is what it is. */
 	att->end = part ? att->start + bdev_nr_bytes(bdev) : U64_MAX;
-	att->plain_unit = att->flags & BLK_BPF_ATTACH_MAY_FAIL ? 1 : att->unit;
+	att->plain_last = att->end - att->start - att->unit;
+	att->plain_unit = att->flags & BLK_BPF_ATTACH_MAY_FAIL ||
+			  att->end - att->start < att->unit ? 1 : att->unit;
+	att_set_budget(att, arg->budget_ns);
 	att->plain_flags = BLK_BPF_F_LIVE | (att->overlap ? BLK_BPF_F_EDGE : 0);
 	att->devt = bdev->bd_dev;
 	snprintf(att->disk_name, sizeof(att->disk_name), "%pg", bdev);
@@ -480,6 +515,15 @@ int blk_bpf_attach_init(void)
 	if (err)
 		blk_bpf_disks_exit();
 	return err;
+}
+
+/*
+ * Done with what is told through the control device. No bio is under way and
+ * no program is left, so that nothing is added.
+ */
+void blk_bpf_attach_flush(void)
+{
+	flush_workqueue(blk_bpf_wq);
 }
 
 void blk_bpf_attach_exit(void)

@@ -7,6 +7,7 @@
 #include <linux/kref.h>
 #include <linux/percpu-refcount.h>
 #include <linux/rculist.h>
+#include <linux/workqueue.h>
 
 #include "run.h"
 
@@ -16,8 +17,12 @@ struct bio;
 #define BLK_BPF_CONTEXTS	4
 #define BLK_BPF_FRAME_MATCHES	64
 
-/* Written by one context of one CPU only; cycles are get_cycles(). */
+/*
+ * Written by one context of one CPU only; cycles are get_cycles(). A bio that
+ * is one whole unit is counted in @whole, and in no other of the first four.
+ */
 struct blk_bpf_counters {
+	u64 whole;
 	u64 runs;
 	u64 bios;
 	u64 bytes;
@@ -33,6 +38,10 @@ struct blk_bpf_counters {
  * @run:     the program being called
  * @hook:    of the bio that is being presented, for events
  * @att:     whose frame this is
+ * @began:   when, in cycles
+ * @credit:  by how much calls were shorter than their budget, at most
+ *	     @att->slack, as of the last look (cycles)
+ * @paid_runs, @paid_cycles: the counters that this is computed from
  * @count:   what was done in it
  * @matches: what @run emitted and nobody has counted yet
  * @bounce:  a copy of a unit that is not contiguous, or that may not change
@@ -41,9 +50,31 @@ struct blk_bpf_frame {
 	struct blk_bpf_run run;
 	const struct blk_bpf_hook *hook;
 	struct blk_bpf_att *att;
+	u64 began;
 	struct blk_bpf_counters count;
+	s64 credit;
+	u64 paid_runs;
+	u64 paid_cycles;
 	struct blk_bpf_match matches[BLK_BPF_FRAME_MATCHES];
 	u8 bounce[] __aligned(8);
+};
+
+/**
+ * struct blk_bpf_exit_record - why a program was ejected, as uapi has it
+ * @kind:    enum blk_bpf_exit
+ * @op:      enum blk_bpf_op
+ * @value:   depends on @kind
+ * @pos:     of the unit
+ * @len:     of the unit
+ * @time_ns: when
+ */
+struct blk_bpf_exit_record {
+	u32 kind;
+	u32 op;
+	s64 value;
+	u64 pos;
+	u64 len;
+	u64 time_ns;
 };
 
 /* Extents kept before neighbours are joined. */
@@ -65,12 +96,18 @@ struct blk_bpf_frame {
  * @plain_unit: bytes of a bio that needs no cutting and no copy: @unit, or 1,
  *	      which no bio has, if the program gets a copy of all
  * @plain_flags: BLK_BPF_F_* of a call for such a bio
+ * @plain_last: the last position of one, from @start
+ * @budget:   that a call may take (cycles)
  * @unit, @overlap: of the program that was attached
  * @ops_mask: BIT(enum blk_bpf_op) of what it wants to be called for
  * @start, @end: what it sees of the whole disk (bytes)
  * @seq:      bios hooked before have a lower one
  * @state:    enum blk_bpf_attach_state; written under @lock
+ * @budget_ns: the same in nanoseconds, as uapi has it
+ * @slack:    what calls may have taken more, in all (cycles)
  * @reason:   why ejected; under @lock
+ * @exit:     the same in numbers; under @lock
+ * @ejected:  tells user space of it
  * @frames:   by CPU: BLK_BPF_CONTEXTS times @frame_size bytes
  * @frame_size: of a struct blk_bpf_frame with its bounce buffer
  * @streams:  RCU list of open streams
@@ -90,6 +127,8 @@ struct blk_bpf_att {
 	u32 ops_mask;
 	u32 plain_unit;
 	u32 plain_flags;
+	u64 plain_last;
+	u64 budget;
 	u32 frame_size;
 	void **frames;
 
@@ -109,9 +148,13 @@ struct blk_bpf_att {
 	u64 args[BLK_BPF_NR_ARGS];
 	u32 unit;
 	u32 overlap;
+	u64 budget_ns;
+	s64 slack;
 
 	u32 state;
 	char reason[128];
+	struct blk_bpf_exit_record exit;
+	struct work_struct ejected;
 	struct list_head streams;
 	raw_spinlock_t lock;
 	struct blk_bpf_range *missed;
@@ -229,6 +272,7 @@ void blk_bpf_present_missed(struct blk_bpf_disk *disk, u64 seq, u32 op,
 			    const struct bvec_iter *iter);
 
 /* disk.c */
+extern struct workqueue_struct *blk_bpf_wq;
 int blk_bpf_disks_init(void);
 void blk_bpf_disks_exit(void);
 struct blk_bpf_disk *blk_bpf_disk_get(struct gendisk *gendisk);
@@ -242,8 +286,15 @@ void blk_bpf_att_get(struct blk_bpf_att *att);
 void blk_bpf_att_put(struct blk_bpf_att *att);
 
 /* trouble.c: context: any */
-void blk_bpf_att_eject(struct blk_bpf_att *att, int ret);
+void blk_bpf_eject_returned(struct blk_bpf_frame *frame,
+			    const struct bpf_prog *prog, int ret);
+bool blk_bpf_overran(struct blk_bpf_frame *frame, const struct bpf_prog *prog);
 void blk_bpf_att_missed(struct blk_bpf_att *att, u64 pos, u64 len);
+void blk_bpf_ejected_work(struct work_struct *work);
+
+/* report.c: the unit of what get_cycles() returns */
+u64 blk_bpf_cycles_to_ns(u64 cycles);
+u64 blk_bpf_ns_to_cycles(u64 ns);
 
 /* stream.c: an event to whoever follows; context: any */
 void blk_bpf_event(struct blk_bpf_att *att, u16 type, u16 op, u64 pos, u32 len,

@@ -5,7 +5,9 @@
  *	struct_ops  registers the program type; kfuncs what programs may call
  *	progmap     finds the program behind a map fd
  *	run         calls a program for one unit
- *	scan, job, chunk   a program over ranges of a device
+ *	scan, job   a program over ranges of devices: the ioctl, and what it asks for
+ *	target, piece   where it runs, and what all targets share
+ *	kernel, chunk   the kernel target
  *	attach      which program is on which device; disk: what has any
  *	report      what attachments have to say
  *	interpose   the way into live I/O and out of it, alone
@@ -23,21 +25,13 @@
 
 #include <linux/blk_bpf.h>
 
+#include "target.h"
+
 struct bio;
 struct blk_bpf_ops;
 
 /* msg.c: a sentence for every refusal */
 
-/**
- * struct blk_bpf_msg - where the sentence of an ioctl's refusal is kept
- * @text: empty until something is refused
- */
-struct blk_bpf_msg {
-	char text[BLK_BPF_MSG_MAX];
-};
-
-__printf(3, 4)
-int blk_bpf_refuse(struct blk_bpf_msg *msg, int err, const char *fmt, ...);
 int blk_bpf_last_msg(struct blk_bpf_msg *msg);
 void blk_bpf_msg_exit(void);
 
@@ -51,6 +45,7 @@ const struct btf_type *blk_bpf_type_by_id(u32 *id);
 /* attach.c: which program is on which device */
 
 int blk_bpf_attach_init(void);
+void blk_bpf_attach_flush(void);
 void blk_bpf_attach_exit(void);
 
 int blk_bpf_link_add(const struct blk_bpf_ops *ops, struct bpf_link *link);
@@ -82,17 +77,19 @@ struct file *blk_bpf_stream_open(struct blk_bpf_stream *arg,
  */
 struct blk_bpf_scanner {
 	struct mutex lock;
-	struct scan_job *job;
+	struct blk_bpf_job *job;
 };
 
 #define BLK_BPF_SCAN_KNOWN	(BLK_BPF_SCAN_COUNT | BLK_BPF_SCAN_DATA)
 
-int blk_bpf_scan_init(void);
-void blk_bpf_scan_exit(void);
 int blk_bpf_scan(struct blk_bpf_scanner *scanner, struct blk_bpf_scan *arg,
 		 struct blk_bpf_msg *msg);
 void blk_bpf_scanner_release(struct blk_bpf_scanner *scanner);
 
+/* kernel.c: the kernel target */
+
+int blk_bpf_kernel_target_init(void);
+void blk_bpf_kernel_target_exit(void);
 u32 blk_bpf_scan_threads_max(void);
 
 extern atomic_t blk_bpf_scan_submitters;
@@ -107,6 +104,8 @@ static __always_inline bool blk_bpf_scan_submitting(void)
 
 /* control.c */
 
+void blk_bpf_control_ejected(u32 id, const char *name, const char *disk,
+			     u64 pos, const char *reason);
 int blk_bpf_control_init(void);
 void blk_bpf_control_exit(void);
 

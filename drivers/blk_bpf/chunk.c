@@ -20,25 +20,6 @@
  * Memory
  */
 
-static struct match_page *page_alloc(gfp_t gfp)
-{
-	struct match_page *page = (void *)__get_free_page(gfp | __GFP_ACCOUNT |
-							  __GFP_NOWARN);
-
-	if (page)
-		page->nr = 0;
-	return page;
-}
-
-static void pages_free(struct list_head *pages)
-{
-	struct match_page *page, *next;
-
-	list_for_each_entry_safe(page, next, pages, node)
-		free_page((unsigned long)page);
-	INIT_LIST_HEAD(pages);
-}
-
 /* The buffer as bvecs, joined where pages are neighbours. */
 static int chunk_map_buf(struct scan_chunk *chunk)
 {
@@ -68,15 +49,19 @@ static int chunk_map_buf(struct scan_chunk *chunk)
 /* Whole blocks around the units and what the last of them sees behind it. */
 static u32 chunk_buf_len(const struct scan_job *job)
 {
-	return PAGE_ALIGN(job->chunk_len + job->overlap + 2 * job->block);
+	u32 i, block = 0;
+
+	for (i = 0; i < job->base.nr_devs; i++)
+		block = max(block, job->base.devs[i].block);
+	return PAGE_ALIGN(job->chunk_len + job->base.overlap + 2 * block);
 }
 
 void scan_chunk_free(struct scan_chunk *chunk)
 {
 	if (!chunk)
 		return;
-	pages_free(&chunk->pages);
-	pages_free(&chunk->spare);
+	blk_bpf_piece_reset(&chunk->piece);
+	blk_bpf_match_pages_free(&chunk->spare);
 	kfree(chunk->bvecs);
 	kvfree(chunk->buf);
 	kfree(chunk);
@@ -89,7 +74,7 @@ struct scan_chunk *scan_chunk_alloc(struct scan_job *job)
 	if (!chunk)
 		return NULL;
 	INIT_LIST_HEAD(&chunk->node);
-	INIT_LIST_HEAD(&chunk->pages);
+	blk_bpf_piece_init(&chunk->piece);
 	INIT_LIST_HEAD(&chunk->spare);
 	chunk->job = job;
 	chunk->buf_len = chunk_buf_len(job);
@@ -101,38 +86,18 @@ struct scan_chunk *scan_chunk_alloc(struct scan_job *job)
 	return chunk;
 }
 
-/* Forget what was run, for a run from the start. */
-void scan_chunk_reset(struct scan_chunk *chunk)
-{
-	pages_free(&chunk->pages);
-	chunk->read_err = 0;
-	chunk->units = 0;
-	chunk->done = 0;
-	chunk->matches = 0;
-	chunk->err = 0;
-	chunk->ret = 0;
-	chunk->stop = false;
-	chunk->unsorted = false;
-	chunk->prog_ns = 0;
-	chunk->out_page = NULL;
-	chunk->counted = 0;
-	chunk->out_idx = 0;
-}
-
 /*
  * Reading
  */
 
-/* Positions of the blocks that @len bytes of units at @off need. */
-static void chunk_extent(const struct scan_chunk *chunk, u64 off, u32 len,
-			 u64 *start, u64 *end)
+static const struct blk_bpf_extent *chunk_extent(const struct scan_chunk *chunk)
 {
-	const struct scan_job *job = chunk->job;
-	const struct blk_bpf_range *range = &job->ranges[chunk->range];
-	u64 seen = min(off + len + job->overlap, range->len);
+	return &chunk->job->base.extents[chunk->piece.extent];
+}
 
-	*start = round_down(range->off + off, job->block);
-	*end = min(round_up(range->off + seen, job->block), job->dev_len);
+static struct file *chunk_file(const struct scan_chunk *chunk)
+{
+	return chunk->job->base.devs[chunk_extent(chunk)->dev].file;
 }
 
 static void chunk_read_done(struct kiocb *iocb, long ret)
@@ -166,16 +131,21 @@ static void chunk_read_done(struct kiocb *iocb, long ret)
  */
 void scan_chunk_read(struct scan_chunk *chunk)
 {
+	const struct blk_bpf_piece *piece = &chunk->piece;
+	struct file *file = chunk_file(chunk);
 	struct scan_job *job = chunk->job;
 	struct iov_iter iter;
 	u64 end;
 	ssize_t ret;
 
-	chunk_extent(chunk, chunk->off, chunk->len, &chunk->base, &end);
+	chunk->read_err = 0;
+	chunk->unsorted = false;
+	blk_bpf_job_blocks(&job->base, piece->extent, piece->off, piece->len,
+			   &chunk->base, &end);
 	chunk->read_len = end - chunk->base;
 	iov_iter_bvec(&iter, ITER_DEST, chunk->bvecs, chunk->nr_bvecs,
 		      chunk->read_len);
-	init_sync_kiocb(&chunk->iocb, job->file);
+	init_sync_kiocb(&chunk->iocb, file);
 	chunk->iocb.ki_pos = chunk->base;
 	chunk->iocb.ki_flags |= IOCB_DIRECT;
 	chunk->iocb.ki_complete = chunk_read_done;
@@ -184,10 +154,10 @@ void scan_chunk_read(struct scan_chunk *chunk)
 	chunk->state = CHUNK_READING;
 	job->nr_reading++;
 	spin_unlock_irq(&job->lock);
-	job->stats.reads++;
-	job->stats.bytes_read += chunk->read_len;
+	job->base.stats.reads++;
+	job->base.stats.bytes_read += chunk->read_len;
 
-	ret = vfs_iocb_iter_read(job->file, &chunk->iocb, &iter);
+	ret = vfs_iocb_iter_read(file, &chunk->iocb, &iter);
 	if (ret != -EIOCBQUEUED)
 		chunk_read_done(&chunk->iocb, ret);
 }
@@ -195,23 +165,24 @@ void scan_chunk_read(struct scan_chunk *chunk)
 /* The blocks of one unit, into their place in the buffer; waits for them. */
 static int chunk_read_unit(struct scan_chunk *chunk, u64 off, u32 len)
 {
+	struct file *file = chunk_file(chunk);
 	struct scan_job *job = chunk->job;
 	struct iov_iter iter;
 	struct kiocb iocb;
 	u64 start, end;
 	ssize_t ret;
 
-	chunk_extent(chunk, off, len, &start, &end);
+	blk_bpf_job_blocks(&job->base, chunk->piece.extent, off, len, &start, &end);
 	iov_iter_bvec(&iter, ITER_DEST, chunk->bvecs, chunk->nr_bvecs,
 		      end - chunk->base);
 	iov_iter_advance(&iter, start - chunk->base);
-	init_sync_kiocb(&iocb, job->file);
+	init_sync_kiocb(&iocb, file);
 	iocb.ki_pos = start;
 	iocb.ki_flags |= IOCB_DIRECT;
 
-	job->stats.reads++;
-	job->stats.bytes_read += end - start;
-	ret = vfs_iocb_iter_read(job->file, &iocb, &iter);
+	job->base.stats.reads++;
+	job->base.stats.bytes_read += end - start;
+	ret = vfs_iocb_iter_read(file, &iocb, &iter);
 	if (ret == end - start)
 		return 0;
 	return ret < 0 ? ret : -EIO;
@@ -225,20 +196,20 @@ static int chunk_read_unit(struct scan_chunk *chunk, u64 off, u32 len)
 static int chunk_more(struct blk_bpf_run *run)
 {
 	struct scan_chunk *chunk = container_of(run, struct scan_chunk, run);
-	struct match_page *page;
+	struct blk_bpf_match_page *page;
 
-	if (!list_empty(&chunk->pages))
-		list_last_entry(&chunk->pages, struct match_page, node)->nr = run->nr;
-	page = list_first_entry_or_null(&chunk->spare, struct match_page, node);
+	if (!list_empty(&chunk->piece.pages))
+		list_last_entry(&chunk->piece.pages, struct blk_bpf_match_page, node)->nr = run->nr;
+	page = list_first_entry_or_null(&chunk->spare, struct blk_bpf_match_page, node);
 	if (page)
 		list_del(&page->node);
 	else
-		page = page_alloc(GFP_NOWAIT);
+		page = blk_bpf_match_page_alloc(GFP_NOWAIT);
 	if (!page)
 		return -ENOMEM;
-	list_add_tail(&page->node, &chunk->pages);
+	list_add_tail(&page->node, &chunk->piece.pages);
 	run->out = page->match;
-	run->cap = MATCHES_PER_PAGE;
+	run->cap = BLK_BPF_MATCHES_PER_PAGE;
 	run->nr = 0;
 	return 0;
 }
@@ -253,16 +224,17 @@ static int chunk_more_count(struct blk_bpf_run *run)
 static int chunk_begin(struct scan_chunk *chunk)
 {
 	const struct scan_job *job = chunk->job;
-	struct match_page *page = page_alloc(GFP_KERNEL);
+	struct blk_bpf_match_page *page = blk_bpf_match_page_alloc(GFP_KERNEL);
 
 	if (!page)
 		return -ENOMEM;
-	list_add(&page->node, &chunk->pages);
-	blk_bpf_run_init(&chunk->run, job->unit, 0, job->args);
+	list_add(&page->node, &chunk->piece.pages);
+	blk_bpf_run_init(&chunk->run, job->base.unit, 0, job->base.args);
+	chunk->run.dev = chunk_extent(chunk)->dev;
 	chunk->run.kctx.u.op = BLK_BPF_OP_READ;
 	chunk->run.out = page->match;
-	chunk->run.cap = MATCHES_PER_PAGE;
-	chunk->run.more = job->flags & BLK_BPF_SCAN_COUNT ? chunk_more_count :
+	chunk->run.cap = BLK_BPF_MATCHES_PER_PAGE;
+	chunk->run.more = job->base.flags & BLK_BPF_SCAN_COUNT ? chunk_more_count :
 							    chunk_more;
 	return 0;
 }
@@ -270,33 +242,24 @@ static int chunk_begin(struct scan_chunk *chunk)
 /* Let others run, and give the first pages of the next units where we may sleep. */
 static void chunk_breathe(struct scan_chunk *chunk)
 {
-	struct match_page *page;
+	struct blk_bpf_match_page *page;
 
 	cond_resched_tasks_rcu_qs();
 	if (list_empty(&chunk->spare)) {
-		page = page_alloc(GFP_KERNEL);
+		page = blk_bpf_match_page_alloc(GFP_KERNEL);
 		if (page)
 			list_add(&page->node, &chunk->spare);
 	}
-}
-
-static int match_cmp(const void *a, const void *b)
-{
-	const struct blk_bpf_match *l = a, *r = b;
-
-	if (l->pos != r->pos)
-		return l->pos < r->pos ? -1 : 1;
-	return l->len < r->len ? -1 : l->len > r->len;
 }
 
 /* The last @nr matches, which may reach back over pages, into an array or out. */
 static void last_matches(struct scan_chunk *chunk, struct blk_bpf_match *array,
 			 u32 nr, bool out)
 {
-	struct match_page *page;
+	struct blk_bpf_match_page *page;
 
-	list_last_entry(&chunk->pages, struct match_page, node)->nr = chunk->run.nr;
-	list_for_each_entry_reverse(page, &chunk->pages, node) {
+	list_last_entry(&chunk->piece.pages, struct blk_bpf_match_page, node)->nr = chunk->run.nr;
+	list_for_each_entry_reverse(page, &chunk->piece.pages, node) {
 		u32 part = min(nr, page->nr);
 		struct blk_bpf_match *match = &page->match[page->nr - part];
 
@@ -315,7 +278,7 @@ static bool is_sorted(const struct blk_bpf_match *array, u32 nr)
 	u32 i;
 
 	for (i = 1; i < nr; i++) {
-		if (match_cmp(&array[i - 1], &array[i]) > 0)
+		if (blk_bpf_match_cmp(&array[i - 1], &array[i]) > 0)
 			return false;
 	}
 	return true;
@@ -335,7 +298,7 @@ static void chunk_sort_unit(struct scan_chunk *chunk)
 	if (unlikely(run->nr < nr))
 		chunk->unsorted = true;
 	else if (!is_sorted(array, nr))
-		sort(array, nr, sizeof(*array), match_cmp, NULL);
+		sort(array, nr, sizeof(*array), blk_bpf_match_cmp, NULL);
 }
 
 static int chunk_sort_pages(struct scan_chunk *chunk)
@@ -348,7 +311,7 @@ static int chunk_sort_pages(struct scan_chunk *chunk)
 		return -ENOMEM;
 	last_matches(chunk, array, nr, false);
 	if (!is_sorted(array, nr)) {
-		sort(array, nr, sizeof(*array), match_cmp, NULL);
+		sort(array, nr, sizeof(*array), blk_bpf_match_cmp, NULL);
 		last_matches(chunk, array, nr, true);
 	}
 	kvfree(array);
@@ -360,11 +323,14 @@ static int chunk_sort_pages(struct scan_chunk *chunk)
 static bool chunk_take_ret(struct scan_chunk *chunk, int ret)
 {
 	if (ret == BLK_BPF_STOP) {
-		chunk->stop = true;
+		chunk->piece.stop = true;
 		return true;
 	}
-	chunk->ret = ret;
-	chunk->err = blk_bpf_ret_is_nonsense(ret) ? -EPROTO : ret;
+	if (chunk->run.err)
+		chunk->piece.emit = ret;
+	else
+		chunk->piece.ret = ret;
+	chunk->piece.err = blk_bpf_ret_is_nonsense(ret) ? -EPROTO : ret;
 	return false;
 }
 
@@ -372,42 +338,42 @@ static bool chunk_take_ret(struct scan_chunk *chunk, int ret)
 static __always_inline bool chunk_run_unit(struct scan_chunk *chunk, u64 off, u32 len)
 {
 	const struct scan_job *job = chunk->job;
-	const struct blk_bpf_range *range = &job->ranges[chunk->range];
+	const struct blk_bpf_extent *extent = chunk_extent(chunk);
 	struct blk_bpf_run *run = &chunk->run;
-	u32 visible = min_t(u64, len + job->overlap, range->len - off);
-	u64 pos = range->off + off;
+	u32 visible = min_t(u64, len + job->base.overlap, extent->len - off);
+	u64 pos = extent->off + off;
 	u32 flags = 0;
 	int ret;
 
-	if (unlikely(len != job->unit))
+	if (unlikely(len != job->base.unit))
 		flags |= BLK_BPF_F_SHORT;
-	if (unlikely(visible != len + job->overlap))
+	if (unlikely(visible != len + job->base.overlap))
 		flags |= BLK_BPF_F_EDGE;
 	run->kctx.u.flags = flags;
-	ret = blk_bpf_run_unit(run, job->program.prog, pos, chunk->buf + (pos - chunk->base),
+	ret = blk_bpf_run_unit(run, job->base.program.prog, pos, chunk->buf + (pos - chunk->base),
 			       len, visible);
-	chunk->units++;
+	chunk->piece.units++;
 	if (unlikely(ret) && !chunk_take_ret(chunk, ret))
 		return false;
-	if (run->emitted > 1 && !(job->flags & BLK_BPF_SCAN_COUNT))
+	if (run->emitted > 1 && !(job->base.flags & BLK_BPF_SCAN_COUNT))
 		chunk_sort_unit(chunk);
-	chunk->matches += run->emitted;
-	chunk->done += len;
+	chunk->piece.matches += run->emitted;
+	chunk->piece.done += len;
 	return true;
 }
 
 /* A unit that could not be done leaves no matches behind. */
 static void chunk_drop_unit(struct scan_chunk *chunk)
 {
-	struct match_page *page;
+	struct blk_bpf_match_page *page;
 	u32 nr = chunk->run.emitted;
 
-	if (chunk->job->flags & BLK_BPF_SCAN_COUNT)
+	if (chunk->job->base.flags & BLK_BPF_SCAN_COUNT)
 		return;
 	while (nr) {
 		u32 part;
 
-		page = list_last_entry(&chunk->pages, struct match_page, node);
+		page = list_last_entry(&chunk->piece.pages, struct blk_bpf_match_page, node);
 		part = min(nr, page->nr);
 		page->nr -= part;
 		nr -= part;
@@ -425,30 +391,30 @@ static void chunk_drop_unit(struct scan_chunk *chunk)
  */
 static bool chunk_run_breath(struct scan_chunk *chunk, u32 units)
 {
-	const u32 unit = chunk->job->unit;
+	const u32 unit = chunk->job->base.unit;
 	bool more = true;
 	u32 len = 0;
 
 	rcu_read_lock();
 	migrate_disable();
-	while (more && units-- && chunk->done < chunk->len && !chunk->unsorted) {
-		len = min(unit, chunk->len - chunk->done);
-		more = chunk_run_unit(chunk, chunk->off + chunk->done, len) &&
-		       !chunk->stop;
+	while (more && units-- && chunk->piece.done < chunk->piece.len && !chunk->unsorted) {
+		len = min(unit, chunk->piece.len - chunk->piece.done);
+		more = chunk_run_unit(chunk, chunk->piece.off + chunk->piece.done, len) &&
+		       !chunk->piece.stop;
 	}
 	migrate_enable();
 	rcu_read_unlock();
 
 	if (unlikely(chunk->unsorted)) {
-		chunk->err = chunk_sort_pages(chunk);
-		if (chunk->err) {
+		chunk->piece.err = chunk_sort_pages(chunk);
+		if (chunk->piece.err) {
 			/* Not done, then: its matches cannot be handed out. */
-			chunk->done -= len;
-			chunk->matches -= chunk->run.emitted;
+			chunk->piece.done -= len;
+			chunk->piece.matches -= chunk->run.emitted;
 			return false;
 		}
 	}
-	return more && chunk->done < chunk->len && chunk->matches < CHUNK_MATCHES;
+	return more && chunk->piece.done < chunk->piece.len && chunk->piece.matches < BLK_BPF_PIECE_MATCHES;
 }
 
 /* Whether the scan is about to return; the rest of the chunk can wait for it. */
@@ -459,7 +425,7 @@ static bool chunk_is_wanted(const struct scan_chunk *chunk)
 
 static void chunk_run_units(struct scan_chunk *chunk)
 {
-	u32 units = clamp(BREATH_BYTES / chunk->job->unit, 1U, BREATH_UNITS);
+	u32 units = clamp(BREATH_BYTES / chunk->job->base.unit, 1U, BREATH_UNITS);
 
 	do {
 		chunk_breathe(chunk);
@@ -469,14 +435,14 @@ static void chunk_run_units(struct scan_chunk *chunk)
 /* The same, with a read of its own for every unit. */
 static void chunk_read_and_run_units(struct scan_chunk *chunk)
 {
-	const u32 unit = chunk->job->unit;
+	const u32 unit = chunk->job->base.unit;
 
 	do {
-		u32 len = min(unit, chunk->len - chunk->done);
+		u32 len = min(unit, chunk->piece.len - chunk->piece.done);
 
 		chunk->run.emitted = 0;
-		chunk->err = chunk_read_unit(chunk, chunk->off + chunk->done, len);
-		if (chunk->err)
+		chunk->piece.err = chunk_read_unit(chunk, chunk->piece.off + chunk->piece.done, len);
+		if (chunk->piece.err)
 			return;
 		chunk_breathe(chunk);
 	} while (chunk_run_breath(chunk, 1) && chunk_is_wanted(chunk));
@@ -487,29 +453,27 @@ static void chunk_run_timed(struct scan_chunk *chunk, bool read)
 	u64 began = ktime_get_ns();
 
 	/* What an earlier run gathered has been handed out. */
-	pages_free(&chunk->pages);
-	chunk->out_page = NULL;
-	chunk->out_idx = 0;
-	chunk->err = chunk_begin(chunk);
-	if (!chunk->err) {
+	blk_bpf_piece_drop_matches(&chunk->piece);
+	chunk->piece.err = chunk_begin(chunk);
+	if (!chunk->piece.err) {
 		chunk->run.emitted = 0;
 		if (read)
 			chunk_read_and_run_units(chunk);
 		else
 			chunk_run_units(chunk);
-		list_last_entry(&chunk->pages, struct match_page, node)->nr =
+		list_last_entry(&chunk->piece.pages, struct blk_bpf_match_page, node)->nr =
 			chunk->run.nr;
-		if (chunk->err)
+		if (chunk->piece.err)
 			chunk_drop_unit(chunk);
 	}
-	chunk->prog_ns += ktime_get_ns() - began;
+	chunk->piece.prog_ns += ktime_get_ns() - began;
 }
 
 /**
  * scan_chunk_run - run the units of a chunk whose data is there
  * @chunk: RUNNING, and the caller's; it becomes DONE
  *
- * All of them, or as many as find CHUNK_MATCHES matches or are run before the
+ * All of them, or as many as find BLK_BPF_PIECE_MATCHES matches or are run before the
  * scan has to return.
  *
  * Context: may sleep.

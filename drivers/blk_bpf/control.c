@@ -44,7 +44,8 @@ struct control_call {
 
 #define FEATURES	(BLK_BPF_FEAT_SCAN | BLK_BPF_FEAT_ATTACH |	\
 			 BLK_BPF_FEAT_OVERLAP | BLK_BPF_FEAT_FAIL |	\
-			 BLK_BPF_FEAT_STREAM)
+			 BLK_BPF_FEAT_STREAM | BLK_BPF_FEAT_BUDGET |	\
+			 BLK_BPF_FEAT_TARGET)
 
 static int control_features(struct control_call *call, struct file *file)
 {
@@ -115,6 +116,8 @@ static int control_drain(struct control_call *call, struct file *file)
  * @fn:        does it; results go into the argument
  * @cmd:       BLK_BPF_IOC_*
  * @size:      of its argument
+ * @size_min:  of what it was at first: fields that came later are 0 if a caller
+ *	       does not know them
  * @flags:     the flags that are known
  * @admin:     whether it takes CAP_SYS_ADMIN
  */
@@ -122,27 +125,33 @@ struct control_cmd {
 	int (*fn)(struct control_call *call, struct file *file);
 	unsigned int cmd;
 	u32 size;
+	u32 size_min;
 	u32 flags;
 	bool admin;
 };
 
-#define CMD(_cmd, _fn, _type, _flags, _admin)				\
+#define CMD(_cmd, _fn, _type, _last, _flags, _admin)			\
 	[_IOC_NR(_cmd)] = {						\
 		.cmd = (_cmd), .fn = (_fn), .size = sizeof(_type),	\
+		.size_min = offsetofend(_type, _last),			\
 		.flags = (_flags), .admin = (_admin),			\
 	}
 
 static const struct control_cmd control_cmds[] = {
-	CMD(BLK_BPF_IOC_FEATURES, control_features, struct blk_bpf_features, 0, false),
-	CMD(BLK_BPF_IOC_LAST_MSG, control_last_msg, struct blk_bpf_last_msg, 0, false),
-	CMD(BLK_BPF_IOC_ATTACH, control_attach, struct blk_bpf_attach,
+	CMD(BLK_BPF_IOC_FEATURES, control_features, struct blk_bpf_features, pad,
+	    0, false),
+	CMD(BLK_BPF_IOC_LAST_MSG, control_last_msg, struct blk_bpf_last_msg, hdr,
+	    0, false),
+	CMD(BLK_BPF_IOC_ATTACH, control_attach, struct blk_bpf_attach, args,
 	    BLK_BPF_ATTACH_KNOWN, true),
-	CMD(BLK_BPF_IOC_LIST, control_list, struct blk_bpf_list, 0, true),
-	CMD(BLK_BPF_IOC_MISSED, control_missed, struct blk_bpf_missed, 0, true),
-	CMD(BLK_BPF_IOC_STREAM, control_stream, struct blk_bpf_stream, 0, true),
-	CMD(BLK_BPF_IOC_SCAN, control_scan, struct blk_bpf_scan,
+	CMD(BLK_BPF_IOC_LIST, control_list, struct blk_bpf_list, total, 0, true),
+	CMD(BLK_BPF_IOC_MISSED, control_missed, struct blk_bpf_missed, pad,
+	    0, true),
+	CMD(BLK_BPF_IOC_STREAM, control_stream, struct blk_bpf_stream, pad,
+	    0, true),
+	CMD(BLK_BPF_IOC_SCAN, control_scan, struct blk_bpf_scan, stats,
 	    BLK_BPF_SCAN_KNOWN, false),
-	CMD(BLK_BPF_IOC_DRAIN, control_drain, struct blk_bpf_drain, 0, true),
+	CMD(BLK_BPF_IOC_DRAIN, control_drain, struct blk_bpf_drain, hdr, 0, true),
 };
 
 /* What holds for every ioctl, before its own function sees it. */
@@ -210,7 +219,7 @@ static long control_call(const struct control_cmd *cmd, struct file *file,
 	control_explain(call, err);
 
 	/* What a refused command found before it was is results, too. */
-	fault = copy_to_user(uarg, &call->arg, cmd->size) ? -EFAULT : 0;
+	fault = copy_to_user(uarg, &call->arg, min(usize, cmd->size)) ? -EFAULT : 0;
 	if (!fault)
 		fault = control_copy_msg(call);
 	err = err ?: fault;
@@ -231,7 +240,7 @@ static long control_ioctl(struct file *file, unsigned int nr, unsigned long arg)
 	const struct control_cmd *cmd;
 	u32 usize;
 
-	/* The size of a newer caller's struct is in its number: compare the rest. */
+	/* The size of the caller's struct is in its number: compare the rest. */
 	if (_IOC_TYPE(nr) != BLK_BPF_IOC_MAGIC ||
 	    _IOC_DIR(nr) != (_IOC_READ | _IOC_WRITE) ||
 	    _IOC_NR(nr) >= ARRAY_SIZE(control_cmds))
@@ -240,7 +249,7 @@ static long control_ioctl(struct file *file, unsigned int nr, unsigned long arg)
 
 	if (get_user(usize, (u32 __user *)uarg))
 		return -EFAULT;
-	if (usize < cmd->size || usize > PAGE_SIZE)
+	if (usize < cmd->size_min || usize > PAGE_SIZE)
 		return -EINVAL;
 	return control_call(cmd, file, uarg, usize);
 }
@@ -279,6 +288,37 @@ static struct miscdevice control_device = {
 	.mode	= 0666,
 	.fops	= &control_fops,
 };
+
+/**
+ * blk_bpf_control_ejected - tell user space, by a uevent of the control device
+ * @id:     of the attachment
+ * @name:   of the program
+ * @disk:   of the block device
+ * @pos:    of the unit that it was called for last
+ * @reason: a sentence
+ *
+ * Of the control device and not of the disk, because a change of a disk has
+ * others read its partition table and signatures again.
+ */
+void blk_bpf_control_ejected(u32 id, const char *name, const char *disk,
+			     u64 pos, const char *reason)
+{
+	char *env[7] = {
+		"BLK_BPF_EVENT=ejected",
+		kasprintf(GFP_KERNEL, "BLK_BPF_ID=%u", id),
+		kasprintf(GFP_KERNEL, "BLK_BPF_PROGRAM=%s", name),
+		kasprintf(GFP_KERNEL, "BLK_BPF_DISK=%s", disk),
+		kasprintf(GFP_KERNEL, "BLK_BPF_POS=%llu", pos),
+		kasprintf(GFP_KERNEL, "BLK_BPF_REASON=%s", reason),
+		NULL
+	};
+	size_t i;
+
+	/* Without memory it is short of what follows; the list has it all. */
+	kobject_uevent_env(&control_device.this_device->kobj, KOBJ_CHANGE, env);
+	for (i = 1; i < ARRAY_SIZE(env); i++)
+		kfree(env[i]);
+}
 
 int blk_bpf_control_init(void)
 {

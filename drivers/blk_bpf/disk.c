@@ -17,7 +17,8 @@ struct hlist_head blk_bpf_disks[1 << BLK_BPF_DISK_BITS];
 u64 blk_bpf_attach_seq;
 
 static unsigned int nr_disks;		/* under blk_bpf_attach_mutex */
-static struct workqueue_struct *free_wq;
+/* Of what may not be done where it is found out. */
+struct workqueue_struct *blk_bpf_wq;
 
 /* Disks without attachments whose bios are not all back, oldest first. */
 static LIST_HEAD(dying_disks);		/* under dying_lock */
@@ -81,7 +82,7 @@ static void disk_free_work(struct work_struct *work)
 	percpu_ref_exit(&disk->inflight);
 	put_device(disk->dev);
 	kfree_rcu(disk, rcu);
-	/* free_wq is drained before this text goes away. */
+	/* blk_bpf_wq is drained before this text goes away. */
 	module_put(THIS_MODULE);
 }
 
@@ -90,7 +91,7 @@ static void disk_release(struct percpu_ref *ref)
 {
 	struct blk_bpf_disk *disk = container_of(ref, struct blk_bpf_disk, inflight);
 
-	queue_work(free_wq, &disk->free);
+	queue_work(blk_bpf_wq, &disk->free);
 }
 
 static struct blk_bpf_disk *disk_create(struct gendisk *gendisk)
@@ -202,11 +203,11 @@ void blk_bpf_disk_del_att(struct blk_bpf_att *att)
 
 int blk_bpf_disks_init(void)
 {
-	free_wq = alloc_workqueue("blk_bpf", WQ_MEM_RECLAIM, 0);
-	return free_wq ? 0 : -ENOMEM;
+	blk_bpf_wq = alloc_workqueue("blk_bpf", WQ_MEM_RECLAIM, 0);
+	return blk_bpf_wq ? 0 : -ENOMEM;
 }
 
 void blk_bpf_disks_exit(void)
 {
-	destroy_workqueue(free_wq);
+	destroy_workqueue(blk_bpf_wq);
 }

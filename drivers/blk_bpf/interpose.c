@@ -35,9 +35,19 @@
 
 /* Hooks for when there is no memory: enough for reclaim to go on being seen. */
 #define HOOK_RESERVE	64
+/* Hooks that a CPU keeps: what a batch of bios takes at a time. */
+#define HOOK_STOCK	32
+
+/* A CPU's hooks that nobody uses; interrupts off. */
+struct hook_stock {
+	unsigned int nr;
+	struct blk_bpf_hook *hooks[HOOK_STOCK];
+};
 
 static struct kmem_cache *hook_cache;
+/* One more that can be had, and given back, without turning interrupts off. */
 static DEFINE_PER_CPU(struct blk_bpf_hook *, hook_spare);
+static DEFINE_PER_CPU(struct hook_stock, hook_stock);
 
 /* Hooks that wait for an emergency, linked by their first word. */
 static LLIST_HEAD(hook_reserve);
@@ -62,11 +72,49 @@ static struct blk_bpf_hook *hook_take_reserve(void)
 }
 
 /* Context: preemption disabled. */
-static __always_inline struct blk_bpf_hook *hook_alloc(void)
+static __always_inline struct blk_bpf_hook *hook_take_spare(void)
+{
+	return this_cpu_xchg(hook_spare, NULL);
+}
+
+static struct blk_bpf_hook *hook_take_stock(void)
+{
+	struct blk_bpf_hook *hook = NULL;
+	struct hook_stock *stock;
+	unsigned long flags;
+
+	local_irq_save(flags);
+	stock = this_cpu_ptr(&hook_stock);
+	if (stock->nr)
+		hook = stock->hooks[--stock->nr];
+	local_irq_restore(flags);
+	return hook;
+}
+
+static bool hook_put_stock(struct blk_bpf_hook *hook)
+{
+	struct hook_stock *stock;
+	unsigned long flags;
+	bool put;
+
+	local_irq_save(flags);
+	stock = this_cpu_ptr(&hook_stock);
+	put = stock->nr < HOOK_STOCK;
+	if (put)
+		stock->hooks[stock->nr++] = hook;
+	local_irq_restore(flags);
+	return put;
+}
+
+/* Context: preemption disabled. */
+static struct blk_bpf_hook *hook_alloc(void)
 {
 	struct blk_bpf_hook *hook;
 
-	hook = this_cpu_xchg(hook_spare, NULL);
+	hook = hook_take_spare();
+	if (hook)
+		return hook;
+	hook = hook_take_stock();
 	if (likely(hook))
 		return hook;
 	hook = kmem_cache_alloc(hook_cache, GFP_NOWAIT | __GFP_NOWARN);
@@ -77,17 +125,20 @@ static __always_inline struct blk_bpf_hook *hook_alloc(void)
 
 static noinline void hook_free_slow(struct blk_bpf_hook *hook)
 {
-	if (atomic_dec_if_positive(&hook_reserve_wanted) >= 0)
+	if (unlikely(atomic_read(&hook_reserve_wanted)) &&
+	    atomic_dec_if_positive(&hook_reserve_wanted) >= 0)
 		llist_add((struct llist_node *)hook, &hook_reserve);
-	else
+	else if (unlikely(!hook_put_stock(hook)))
 		kmem_cache_free(hook_cache, hook);
 }
 
-/* Context: preemption disabled. */
+/*
+ * The spare first, also while the reserve is short: it would be the next to be
+ * taken in any case. Context: preemption disabled.
+ */
 static __always_inline void hook_free(struct blk_bpf_hook *hook)
 {
-	if (unlikely(atomic_read(&hook_reserve_wanted)) ||
-	    this_cpu_cmpxchg(hook_spare, NULL, hook))
+	if (this_cpu_cmpxchg(hook_spare, NULL, hook))
 		hook_free_slow(hook);
 }
 
@@ -116,68 +167,41 @@ static noinline u32 bio_class_of_others(const struct bio *bio)
 	}
 }
 
-static __always_inline u32 bio_class(const struct bio *bio)
+static u32 bio_class(const struct bio *bio)
 {
-	return likely(bio_op(bio) == REQ_OP_READ) ? BLK_BPF_OP_READ :
-						    bio_class_of_others(bio);
+	return bio_op(bio) == REQ_OP_READ ? BLK_BPF_OP_READ :
+					    bio_class_of_others(bio);
 }
 
 /* Out: the bio is complete. */
 static void hook_end_io(struct bio *bio)
 {
 	struct blk_bpf_hook *hook = bio->bi_private;
-	struct blk_bpf_disk *disk = hook->disk;
-	bio_end_io_t *end_io = hook->end_io;
-
-	bio->bi_end_io = end_io;
-	bio->bi_private = hook->private;
 
 	preempt_disable();
 	if (likely(!bio->bi_status))
 		blk_bpf_present(hook, bio);
+	bio->bi_end_io = hook->end_io;
+	bio->bi_private = hook->private;
+	blk_bpf_disk_put(hook->disk);
 	hook_free(hook);
-	blk_bpf_disk_put(disk);
 	preempt_enable();
 
-	if (likely(end_io))
-		end_io(bio);
+	if (likely(bio->bi_end_io))
+		bio->bi_end_io(bio);
 }
 
 /* The bytes of peer-to-peer memory are not for the CPU to read. */
-static bool bio_is_unreadable(const struct bio *bio)
+static __always_inline bool bio_is_unreadable(const struct bio *bio)
 {
 	return bio_has_data((struct bio *)bio) &&
 	       is_pci_p2pdma_page(mp_bvec_iter_page(bio->bi_io_vec, bio->bi_iter));
 }
 
-static noinline void hook_miss(struct blk_bpf_disk *disk, const struct bio *bio,
-			       u32 op)
+static __always_inline void hook_borrow(struct blk_bpf_disk *disk,
+					struct bio *bio,
+					struct blk_bpf_hook *hook, u32 op)
 {
-	blk_bpf_present_missed(disk, READ_ONCE(blk_bpf_attach_seq), op,
-			       &bio->bi_iter);
-}
-
-static __always_inline void hook_bio(struct blk_bpf_disk *disk, struct bio *bio)
-{
-	struct blk_bpf_hook *hook;
-	u32 op = bio_class(bio);
-
-	if (!(READ_ONCE(disk->ops_mask) & BIT(op)) ||
-	    bio->bi_end_io == hook_end_io || blk_bpf_scan_submitting())
-		return;
-	if (unlikely(op == BLK_BPF_OP_READ && bio_is_unreadable(bio))) {
-		hook_miss(disk, bio, op);
-		return;
-	}
-	if (unlikely(!blk_bpf_disk_tryget(disk)))
-		return;
-	hook = hook_alloc();
-	if (unlikely(!hook)) {
-		blk_bpf_disk_put(disk);
-		hook_miss(disk, bio, op);
-		return;
-	}
-
 	hook->end_io = bio->bi_end_io;
 	hook->private = bio->bi_private;
 	hook->iter = bio->bi_iter;
@@ -188,7 +212,70 @@ static __always_inline void hook_bio(struct blk_bpf_disk *disk, struct bio *bio)
 	bio->bi_private = hook;
 }
 
-/* In: the bio is about to be submitted. Context: preemption disabled. */
+static void hook_miss(struct blk_bpf_disk *disk, const struct bio *bio, u32 op)
+{
+	blk_bpf_present_missed(disk, READ_ONCE(blk_bpf_attach_seq), op,
+			       &bio->bi_iter);
+}
+
+/* Any bio, whatever there is to it. */
+static noinline void hook_any_bio(struct blk_bpf_disk *disk, struct bio *bio)
+{
+	struct blk_bpf_hook *hook;
+	u32 op = bio_class(bio);
+
+	if (!(READ_ONCE(disk->ops_mask) & BIT(op)) ||
+	    bio->bi_end_io == hook_end_io || blk_bpf_scan_submitting())
+		return;
+	if (op == BLK_BPF_OP_READ && bio_is_unreadable(bio)) {
+		hook_miss(disk, bio, op);
+		return;
+	}
+	if (!blk_bpf_disk_tryget(disk))
+		return;
+	hook = hook_alloc();
+	if (hook) {
+		hook_borrow(disk, bio, hook, op);
+	} else {
+		blk_bpf_disk_put(disk);
+		hook_miss(disk, bio, op);
+	}
+}
+
+/*
+ * A read, while all is as it is most of the time; else, as a last step,
+ * hook_any_bio(). No call comes back here, so that nothing has to be saved.
+ */
+static noinline void hook_bio(struct blk_bpf_disk *disk, struct bio *bio)
+{
+	unsigned long __percpu *inflight;
+	struct blk_bpf_hook *hook;
+
+	if (unlikely(bio_op(bio) != REQ_OP_READ ||
+		     atomic_read(&blk_bpf_scan_submitters) ||
+		     bio_is_unreadable(bio) ||
+		     !__ref_is_percpu(&disk->inflight, &inflight))) {
+		hook_any_bio(disk, bio);
+		return;
+	}
+	if (!(READ_ONCE(disk->ops_mask) & BIT(BLK_BPF_OP_READ)) ||
+	    bio->bi_end_io == hook_end_io)
+		return;
+	hook = hook_take_spare();
+	if (unlikely(!hook)) {
+		hook_any_bio(disk, bio);
+		return;
+	}
+	this_cpu_inc(*inflight);
+	hook_borrow(disk, bio, hook, BLK_BPF_OP_READ);
+}
+
+/*
+ * In: the bio is about to be submitted. All that a bio of another disk sees of
+ * us: the rest is in a function of its own, that this one has nothing to save.
+ *
+ * Context: preemption disabled.
+ */
 static void hook_probe(void *unused, struct bio *bio)
 {
 	struct blk_bpf_disk *disk = blk_bpf_disk_find(bio->bi_bdev->bd_disk);
@@ -240,10 +327,13 @@ static void free_hooks(void)
 
 	for_each_possible_cpu(cpu) {
 		struct blk_bpf_hook **spare = per_cpu_ptr(&hook_spare, cpu);
+		struct hook_stock *stock = per_cpu_ptr(&hook_stock, cpu);
 
 		if (*spare)
 			kmem_cache_free(hook_cache, *spare);
 		*spare = NULL;
+		while (stock->nr)
+			kmem_cache_free(hook_cache, stock->hooks[--stock->nr]);
 	}
 	llist_for_each_safe(node, next, llist_del_all(&hook_reserve))
 		kmem_cache_free(hook_cache, node);

@@ -1,94 +1,101 @@
 // SPDX-License-Identifier: GPL-2.0
-/* All chunks of a scan: what is read, what is run, and by whom. */
+/* What a scan's ioctl asks for: checked, and made a job of. */
+#include <linux/capability.h>
 #include <linux/file.h>
-#include <linux/freezer.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <linux/workqueue.h>
+
+#include <linux/nvme_csd.h>
 
 #include "scan.h"
 
-/* Beyond this a scan waits for memory and devices rather than for CPUs. */
-#define THREADS_MAX	64U
+/* More than any drive takes; the drive's own limit is the target's to check. */
+#define IMAGE_MAX	(64U << 20)
+#define GLOBALS_MAX	(64U << 20)
 
-struct workqueue_struct *blk_bpf_scan_wq;
 static atomic64_t last_cookie;
 
-/*
- * Tasks that submit reads of a scan right now, so that programs attached to the
- * device are not called for what the scan filters itself.
- */
-struct submitter {
-	struct list_head node;
-	const struct task_struct *task;
-};
-
-static LIST_HEAD(submitters);			/* under submitters_lock */
-static DEFINE_RAW_SPINLOCK(submitters_lock);	/* taken by the hook: irq-safe */
-atomic_t blk_bpf_scan_submitters;		/* how many; spares the hook the lock */
-
-static void submitter_add(struct submitter *submitter)
+static int job_get_target(struct blk_bpf_target **target,
+			  const struct blk_bpf_scan *arg, struct blk_bpf_msg *msg)
 {
-	submitter->task = current;
-	raw_spin_lock_irq(&submitters_lock);
-	list_add(&submitter->node, &submitters);
-	raw_spin_unlock_irq(&submitters_lock);
-	atomic_inc(&blk_bpf_scan_submitters);
-}
-
-static void submitter_del(struct submitter *submitter)
-{
-	atomic_dec(&blk_bpf_scan_submitters);
-	raw_spin_lock_irq(&submitters_lock);
-	list_del(&submitter->node);
-	raw_spin_unlock_irq(&submitters_lock);
-}
-
-bool __blk_bpf_scan_submitting(void)
-{
-	struct submitter *submitter;
-	bool found = false;
-	unsigned long flags;
-
-	if (!in_task())
-		return false;
-	raw_spin_lock_irqsave(&submitters_lock, flags);
-	list_for_each_entry(submitter, &submitters, node) {
-		if (submitter->task == current)
-			found = true;
-	}
-	raw_spin_unlock_irqrestore(&submitters_lock, flags);
-	return found;
-}
-
-/*
- * Making a job from an ioctl's argument
- */
-
-static int job_get_file(struct scan_job *job, const struct blk_bpf_scan *arg,
-			struct blk_bpf_msg *msg)
-{
-	struct block_device *bdev;
-
-	job->file = fget(arg->dev_fd);
-	if (!job->file)
-		return blk_bpf_refuse(msg, -EBADF,
-				      "dev_fd %d is not an open file", arg->dev_fd);
-	if (!S_ISBLK(file_inode(job->file)->i_mode))
-		return blk_bpf_refuse(msg, -ENOTBLK,
-			"dev_fd %d is not a block device", arg->dev_fd);
-	if (!(job->file->f_mode & FMODE_READ))
-		return blk_bpf_refuse(msg, -EACCES,
-			"dev_fd %d is not opened for reading", arg->dev_fd);
-	bdev = file_bdev(job->file);
-	job->block = bdev_logical_block_size(bdev);
-	job->dev_len = bdev_nr_bytes(bdev);
+	if (strnlen(arg->target, sizeof(arg->target)) == sizeof(arg->target))
+		return blk_bpf_refuse(msg, -EINVAL,
+			"the target's name has no end: a name has at most 15 characters and a NUL");
+	*target = blk_bpf_target_get(arg->target);
+	if (!*target)
+		return blk_bpf_refuse(msg, -ENOENT,
+			"there is no target '%s': there is kernel, and each drive in /sys/class/csd",
+			arg->target);
+	if ((*target)->ops->image && !capable(CAP_SYS_ADMIN))
+		return blk_bpf_refuse(msg, -EPERM,
+			"a scan on %s needs CAP_SYS_ADMIN: run it as root, or on the target kernel",
+			(*target)->name);
+	if ((*target)->ops->image && !arg->image)
+		return blk_bpf_refuse(msg, -EINVAL,
+			"%s runs programs in the form of an image, and there is none: use a library that makes it",
+			(*target)->name);
+	if (!(*target)->ops->image && (arg->image || arg->image_len ||
+				       arg->globals || arg->globals_len))
+		return blk_bpf_refuse(msg, -EINVAL,
+			"%s runs the program that is loaded: image and globals must be 0",
+			(*target)->name);
 	return 0;
 }
 
-static int job_get_program(struct scan_job *job, const struct blk_bpf_scan *arg,
+static int job_get_dev(struct blk_bpf_dev *dev, int fd, struct blk_bpf_msg *msg)
+{
+	dev->file = fget(fd);
+	if (!dev->file)
+		return blk_bpf_refuse(msg, -EBADF,
+				      "dev_fd %d is not an open file", fd);
+	if (!S_ISBLK(file_inode(dev->file)->i_mode))
+		return blk_bpf_refuse(msg, -ENOTBLK,
+			"dev_fd %d is not a block device", fd);
+	if (!(dev->file->f_mode & FMODE_READ))
+		return blk_bpf_refuse(msg, -EACCES,
+			"dev_fd %d is not opened for reading", fd);
+	dev->bdev = file_bdev(dev->file);
+	dev->block = bdev_logical_block_size(dev->bdev);
+	dev->len = bdev_nr_bytes(dev->bdev);
+	return 0;
+}
+
+static int job_get_devs(struct blk_bpf_job *job, const struct blk_bpf_scan *arg,
+			struct blk_bpf_msg *msg)
+{
+	const u32 nr = arg->nr_devs ?: 1;
+	s32 __user *fds = u64_to_user_ptr(arg->devs);
+	s32 fd = arg->dev_fd;
+	int err;
+
+	if (nr > BLK_BPF_DEVS_MAX)
+		return blk_bpf_refuse(msg, -EINVAL,
+			"%u devices are too many: at most %u in one scan", nr,
+			BLK_BPF_DEVS_MAX);
+	if (arg->nr_devs && fd != -1)
+		return blk_bpf_refuse(msg, -EINVAL,
+			"dev_fd is %d, and there are devices in devs: with these it must be -1",
+			fd);
+	job->devs = kcalloc(nr, sizeof(*job->devs), GFP_KERNEL_ACCOUNT);
+	if (!job->devs)
+		return -ENOMEM;
+	for (; job->nr_devs < nr; job->nr_devs++) {
+		if (arg->nr_devs && get_user(fd, &fds[job->nr_devs]))
+			return -EFAULT;
+		err = job_get_dev(&job->devs[job->nr_devs], fd, msg);
+		if (err) {
+			/* One file more than there are devices. */
+			if (job->devs[job->nr_devs].file)
+				job->nr_devs++;
+			return err;
+		}
+	}
+	return 0;
+}
+
+static int job_get_program(struct blk_bpf_job *job, const struct blk_bpf_scan *arg,
 			   struct blk_bpf_msg *msg)
 {
 	struct bpf_map *map = bpf_map_get(arg->prog_fd);
@@ -111,404 +118,231 @@ static int job_get_program(struct scan_job *job, const struct blk_bpf_scan *arg,
 	return 0;
 }
 
-static int job_get_ranges(struct scan_job *job, const struct blk_bpf_scan *arg,
-			  struct blk_bpf_msg *msg)
+static int job_get_image(struct blk_bpf_job *job, const struct blk_bpf_scan *arg,
+			 struct blk_bpf_msg *msg)
 {
-	const u32 nr = arg->nr_ranges ?: 1;
-	u32 i;
+	void *data;
 
-	job->ranges = kvmalloc_array(nr, sizeof(*job->ranges),
-				     GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!job->ranges)
-		return blk_bpf_refuse(msg, -ENOMEM, "no memory for %u ranges", nr);
-	job->nr_ranges = nr;
-	if (!arg->nr_ranges) {
-		job->ranges[0].off = 0;
-		job->ranges[0].len = job->dev_len;
+	if (!job->target->ops->image)
 		return 0;
-	}
-	if (copy_from_user(job->ranges, u64_to_user_ptr(arg->ranges),
-			   array_size(nr, sizeof(*job->ranges))))
-		return -EFAULT;
-	for (i = 0; i < nr; i++) {
-		const struct blk_bpf_range *range = &job->ranges[i];
+	if (arg->image_len < sizeof(struct nvme_csd_image) ||
+	    arg->image_len > IMAGE_MAX || arg->globals_len > GLOBALS_MAX)
+		return blk_bpf_refuse(msg, -EINVAL,
+			"an image of %u bytes with %u bytes of globals is none: it has a header of %zu bytes, and at most %u",
+			arg->image_len, arg->globals_len,
+			sizeof(struct nvme_csd_image), IMAGE_MAX);
+	data = vmemdup_user(u64_to_user_ptr(arg->image), arg->image_len);
+	if (IS_ERR(data))
+		return PTR_ERR(data);
+	job->image = data;
+	job->image_len = arg->image_len;
+	if (!arg->globals_len)
+		return 0;
+	data = vmemdup_user(u64_to_user_ptr(arg->globals), arg->globals_len);
+	if (IS_ERR(data))
+		return PTR_ERR(data);
+	job->globals = data;
+	job->globals_len = arg->globals_len;
+	return 0;
+}
 
-		if (range->off > job->dev_len ||
-		    range->len > job->dev_len - range->off)
-			return blk_bpf_refuse(msg, -EINVAL,
-				"range %u (offset %llu, length %llu) reaches past the end of the device, which has %llu bytes",
-				i, range->off, range->len, job->dev_len);
+/* The same ranges of each device. */
+static int job_get_extents(struct blk_bpf_job *job, const struct blk_bpf_scan *arg,
+			   struct blk_bpf_msg *msg)
+{
+	const struct blk_bpf_range __user *ranges = u64_to_user_ptr(arg->ranges);
+	const u32 per_dev = arg->nr_ranges ?: 1;
+	struct blk_bpf_range range = {};
+	u32 nr, dev, i;
+
+	if (check_mul_overflow(per_dev, job->nr_devs, &nr))
+		return blk_bpf_refuse(msg, -EINVAL,
+			"%u ranges of %u devices are too many", per_dev,
+			job->nr_devs);
+	job->extents = kvmalloc_array(nr, sizeof(*job->extents),
+				      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!job->extents)
+		return blk_bpf_refuse(msg, -ENOMEM, "no memory for %u ranges", nr);
+	job->nr_extents = nr;
+	for (i = 0; i < per_dev; i++) {
+		if (arg->nr_ranges && copy_from_user(&range, &ranges[i], sizeof(range)))
+			return -EFAULT;
+		for (dev = 0; dev < job->nr_devs; dev++) {
+			u64 dev_len = job->devs[dev].len;
+
+			if (!arg->nr_ranges)
+				range.len = dev_len;
+			if (range.off > dev_len || range.len > dev_len - range.off)
+				return blk_bpf_refuse(msg, -EINVAL,
+					"range %u (offset %llu, length %llu) reaches past the end of the device, which has %llu bytes",
+					i, range.off, range.len, dev_len);
+			job->extents[dev * per_dev + i] = (struct blk_bpf_extent) {
+				.off = range.off, .len = range.len, .dev = dev,
+			};
+		}
 	}
 	return 0;
 }
 
-static int job_get_cursor(struct scan_job *job, const struct blk_bpf_scan *arg,
+static int job_get_cursor(struct blk_bpf_job *job, const struct blk_bpf_scan *arg,
 			  struct blk_bpf_msg *msg)
 {
 	const struct blk_bpf_cursor *cursor = &arg->cursor;
 	u32 in_unit;
 
-	if (cursor->range > job->nr_ranges ||
-	    (cursor->range == job->nr_ranges && (cursor->pos || cursor->skip)) ||
-	    (cursor->range < job->nr_ranges &&
-	     cursor->pos > job->ranges[cursor->range].len))
+	if (cursor->range > job->nr_extents ||
+	    (cursor->range == job->nr_extents && (cursor->pos || cursor->skip)) ||
+	    (cursor->range < job->nr_extents &&
+	     cursor->pos > job->extents[cursor->range].len))
 		return blk_bpf_refuse(msg, -EINVAL,
 			"the cursor (range %u, position %llu) is not inside the %u ranges: pass the one that the last call returned, with the same ranges",
-			cursor->range, cursor->pos, job->nr_ranges);
+			cursor->range, cursor->pos, job->nr_extents);
 	div_u64_rem(cursor->pos, job->unit, &in_unit);
-	if (in_unit && cursor->pos != job->ranges[cursor->range].len)
+	if (in_unit && cursor->pos != job->extents[cursor->range].len)
 		return blk_bpf_refuse(msg, -EINVAL,
 			"the cursor's position %llu is no multiple of the unit, %u: pass the one that the last call returned, with the same unit",
 			cursor->pos, job->unit);
 	job->cursor = *cursor;
 	job->cursor.cookie = atomic64_inc_return(&last_cookie);
 	job->to_skip = cursor->skip;
-	job->next_range = cursor->range;
-	job->next_off = cursor->pos;
+	job->begin.extent = cursor->range;
+	job->begin.off = cursor->pos;
 	return 0;
 }
 
-/**
- * scan_job_create - what an ioctl asks for, checked; nothing is read yet
- * @arg: the ioctl's argument
- * @msg: why not
- *
- * Return: a job, or an ERR_PTR().
- */
-struct scan_job *scan_job_create(const struct blk_bpf_scan *arg,
-				 struct blk_bpf_msg *msg)
+static int job_fill(struct blk_bpf_job *job, const struct blk_bpf_scan *arg,
+		    struct blk_bpf_msg *msg)
 {
-	struct scan_job *job = kzalloc(sizeof(*job), GFP_KERNEL_ACCOUNT);
 	int err;
 
-	if (!job)
-		return ERR_PTR(-ENOMEM);
-	spin_lock_init(&job->lock);
-	init_waitqueue_head(&job->wait);
-	INIT_LIST_HEAD(&job->chunks);
-	INIT_LIST_HEAD(&job->idle);
-	job->flags = arg->hdr.flags;
-	memcpy(job->args, arg->args, sizeof(job->args));
-
-	err = job_get_file(job, arg, msg);
+	err = job_get_devs(job, arg, msg);
 	if (!err)
 		err = job_get_program(job, arg, msg);
 	if (!err)
-		err = job_get_ranges(job, arg, msg);
+		err = job_get_image(job, arg, msg);
+	if (!err)
+		err = job_get_extents(job, arg, msg);
 	if (!err)
 		err = job_get_cursor(job, arg, msg);
-	if (err) {
-		scan_job_free(job);
-		return ERR_PTR(err);
-	}
-	return job;
+	if (!err && job->target->ops->check)
+		err = job->target->ops->check(job, msg);
+	return err;
 }
 
-/* Context: paused, or never started. */
-void scan_job_free(struct scan_job *job)
+static void job_free_base(struct blk_bpf_job *job)
 {
-	struct scan_chunk *chunk, *next;
+	struct blk_bpf_target *target = job->target;
+	u32 i;
 
-	if (!job)
-		return;
-	list_splice_init(&job->chunks, &job->idle);
-	list_for_each_entry_safe(chunk, next, &job->idle, node)
-		scan_chunk_free(chunk);
-	kfree(job->workers);
-	kvfree(job->ranges);
+	kvfree(job->image);
+	kvfree(job->globals);
+	kvfree(job->extents);
+	kvfree(job->window.buf);
 	if (job->map)
 		bpf_map_put(job->map);
-	if (job->file)
-		fput(job->file);
+	for (i = 0; i < job->nr_devs; i++) {
+		if (job->devs[i].file)
+			fput(job->devs[i].file);
+	}
+	kfree(job->devs);
 	kfree(job);
+	blk_bpf_target_put(target);
+}
+
+/**
+ * blk_bpf_job_create - what an ioctl asks for, checked; nothing is read yet
+ * @arg: the ioctl's argument
+ * @msg: why not
+ *
+ * Return: a job to start, or an ERR_PTR().
+ */
+struct blk_bpf_job *blk_bpf_job_create(const struct blk_bpf_scan *arg,
+				       struct blk_bpf_msg *msg)
+{
+	struct blk_bpf_target *target = NULL;
+	struct blk_bpf_job *job;
+	int err;
+
+	err = job_get_target(&target, arg, msg);
+	if (err)
+		goto put;
+	err = -ENOMEM;
+	job = kzalloc(target->ops->job_size, GFP_KERNEL_ACCOUNT);
+	if (!job)
+		goto put;
+	job->target = target;
+	job->flags = arg->hdr.flags;
+	job->threads = arg->threads;
+	memcpy(job->args, arg->args, sizeof(job->args));
+	err = job_fill(job, arg, msg);
+	if (!err)
+		return job;
+	job_free_base(job);
+	return ERR_PTR(err);
+put:
+	if (target)
+		blk_bpf_target_put(target);
+	return ERR_PTR(err);
+}
+
+/* A job that was never started. */
+void blk_bpf_job_drop(struct blk_bpf_job *job)
+{
+	job_free_base(job);
+}
+
+/* Context: between calls. */
+void blk_bpf_job_free(struct blk_bpf_job *job)
+{
+	if (!job)
+		return;
+	job->target->ops->free(job);
+	job_free_base(job);
+}
+
+static bool devs_equal(const struct blk_bpf_job *a, const struct blk_bpf_job *b)
+{
+	u32 i;
+
+	if (a->nr_devs != b->nr_devs)
+		return false;
+	for (i = 0; i < a->nr_devs; i++) {
+		if (a->devs[i].file != b->devs[i].file)
+			return false;
+	}
+	return true;
+}
+
+static bool extents_equal(const struct blk_bpf_job *a, const struct blk_bpf_job *b)
+{
+	u32 i;
+
+	if (a->nr_extents != b->nr_extents)
+		return false;
+	for (i = 0; i < a->nr_extents; i++) {
+		if (a->extents[i].off != b->extents[i].off ||
+		    a->extents[i].len != b->extents[i].len)
+			return false;
+	}
+	return true;
 }
 
 /* Whether @b asks for what @a does, and for it to go on where @a is. */
-bool scan_job_equal(const struct scan_job *a, const struct scan_job *b)
+bool blk_bpf_job_equal(const struct blk_bpf_job *a, const struct blk_bpf_job *b)
 {
-	return a->file == b->file && a->map == b->map && a->flags == b->flags &&
-	       a->unit == b->unit && a->nr_ranges == b->nr_ranges &&
+	return a->target == b->target && a->map == b->map &&
+	       a->flags == b->flags && a->unit == b->unit &&
 	       a->cursor.range == b->cursor.range &&
 	       a->cursor.pos == b->cursor.pos &&
 	       a->cursor.skip == b->cursor.skip &&
 	       !memcmp(a->args, b->args, sizeof(a->args)) &&
-	       !memcmp(a->ranges, b->ranges,
-		       array_size(a->nr_ranges, sizeof(*a->ranges)));
+	       a->image_len == b->image_len && a->globals_len == b->globals_len &&
+	       (!a->image || !memcmp(a->image, b->image, a->image_len)) &&
+	       devs_equal(a, b) && extents_equal(a, b);
 }
 
-/*
- * Workers: the other CPUs' share
- */
-
-/* The first chunk that waits for a CPU. One that needs reading is the scanning task's. */
-static struct scan_chunk *job_take(struct scan_job *job, bool may_read)
+/* What the caller says of the global variables now is what holds. */
+void blk_bpf_job_take_globals(struct blk_bpf_job *job, struct blk_bpf_job *from)
 {
-	struct scan_chunk *chunk, *found = NULL;
-
-	spin_lock_irq(&job->lock);
-	if (!job->pausing) {
-		list_for_each_entry(chunk, &job->chunks, node) {
-			if (chunk->state == CHUNK_READY &&
-			    (may_read || !chunk->read_err)) {
-				chunk->state = CHUNK_RUNNING;
-				found = chunk;
-				break;
-			}
-		}
-	}
-	spin_unlock_irq(&job->lock);
-	return found;
-}
-
-static void job_finish(struct scan_job *job, struct scan_chunk *chunk)
-{
-	spin_lock_irq(&job->lock);
-	chunk->state = CHUNK_DONE;
-	wake_up(&job->wait);
-	spin_unlock_irq(&job->lock);
-}
-
-static void worker_fn(struct work_struct *work)
-{
-	struct scan_worker *worker = container_of(work, struct scan_worker, work);
-	struct scan_chunk *chunk;
-
-	while ((chunk = job_take(worker->job, false))) {
-		scan_chunk_run(chunk);
-		job_finish(worker->job, chunk);
-	}
-}
-
-/* How many CPUs are worth it: none waits for less than a few chunks. */
-static u32 choose_threads(const struct scan_job *job, u32 threads, u64 bytes)
-{
-	u64 chunks = div_u64(bytes, job->chunk_len);
-
-	threads = threads ?: num_online_cpus();
-	threads = min3(threads, THREADS_MAX, num_online_cpus());
-	return clamp_t(u64, div_u64(chunks, CHUNKS_PER_CPU), 1, threads);
-}
-
-u32 blk_bpf_scan_threads_max(void)
-{
-	return min(THREADS_MAX, num_online_cpus());
-}
-
-/**
- * scan_job_start - settle how a new job is cut, and by how many it is run
- * @job:     the job
- * @threads: as in struct blk_bpf_scan
- * @msg:     why not
- *
- * Return: 0 or -ENOMEM.
- */
-int scan_job_start(struct scan_job *job, u32 threads, struct blk_bpf_msg *msg)
-{
-	u64 bytes = 0, longest = job->unit;
-	u32 i, units;
-
-	for (i = job->cursor.range; i < job->nr_ranges; i++) {
-		bytes += job->ranges[i].len;
-		longest = max(longest, job->ranges[i].len);
-	}
-	units = clamp(CHUNK_BYTES / job->unit, 1U, CHUNK_UNITS);
-	units = min_t(u64, units, DIV_ROUND_UP_ULL(longest, job->unit));
-	job->chunk_len = units * job->unit;
-
-	threads = choose_threads(job, threads, bytes);
-	job->max_chunks = threads * CHUNKS_PER_CPU;
-	job->stats.threads = threads;
-	if (threads == 1)
-		return 0;
-	job->workers = kcalloc(threads - 1, sizeof(*job->workers),
-			       GFP_KERNEL_ACCOUNT);
-	if (!job->workers)
-		return blk_bpf_refuse(msg, -ENOMEM, "no memory for a scan");
-	job->nr_workers = threads - 1;
-	for (i = 0; i < job->nr_workers; i++) {
-		job->workers[i].job = job;
-		INIT_WORK(&job->workers[i].work, worker_fn);
-	}
-	return 0;
-}
-
-/*
- * The scanning task
- */
-
-/* The next part of the ranges, or false if there is none. */
-static bool plan_chunk(struct scan_job *job, struct scan_chunk *chunk)
-{
-	while (job->next_range < job->nr_ranges &&
-	       job->next_off == job->ranges[job->next_range].len) {
-		job->next_range++;
-		job->next_off = 0;
-	}
-	if (job->next_range == job->nr_ranges)
-		return false;
-
-	scan_chunk_reset(chunk);
-	chunk->range = job->next_range;
-	chunk->off = job->next_off;
-	chunk->len = min_t(u64, job->chunk_len,
-			   job->ranges[chunk->range].len - chunk->off);
-	job->next_off += chunk->len;
-	return true;
-}
-
-/* An unused chunk; NULL if there are enough, ERR_PTR() if there is no memory. */
-static struct scan_chunk *idle_chunk(struct scan_job *job)
-{
-	struct scan_chunk *chunk;
-
-	chunk = list_first_entry_or_null(&job->idle, struct scan_chunk, node);
-	if (chunk || job->nr_chunks == job->max_chunks)
-		return chunk;
-	chunk = scan_chunk_alloc(job);
-	if (chunk) {
-		job->nr_chunks++;
-		list_add(&chunk->node, &job->idle);
-		return chunk;
-	}
-	/* With one chunk a scan is slow, without any it is impossible. */
-	return job->nr_chunks ? NULL : ERR_PTR(-ENOMEM);
-}
-
-/**
- * scan_job_submit - have as many chunks under way as there may be
- * @job: the job
- *
- * Return: 0 or -ENOMEM.
- */
-int scan_job_submit(struct scan_job *job)
-{
-	struct submitter submitter;
-	struct scan_chunk *chunk;
-	int err = 0;
-
-	submitter_add(&submitter);
-	while ((chunk = idle_chunk(job))) {
-		if (IS_ERR(chunk)) {
-			err = PTR_ERR(chunk);
-			break;
-		}
-		if (!plan_chunk(job, chunk))
-			break;
-		spin_lock_irq(&job->lock);
-		list_move_tail(&chunk->node, &job->chunks);
-		spin_unlock_irq(&job->lock);
-		scan_chunk_read(chunk);
-	}
-	submitter_del(&submitter);
-	return err;
-}
-
-/**
- * scan_job_work - run a chunk in the calling task, if one is ready
- * @job: the job
- *
- * Return: whether there was one.
- */
-bool scan_job_work(struct scan_job *job)
-{
-	struct scan_chunk *chunk = job_take(job, true);
-	struct submitter submitter;
-
-	if (!chunk)
-		return false;
-	if (unlikely(chunk->read_err)) {
-		submitter_add(&submitter);
-		scan_chunk_run_slowly(chunk);
-		submitter_del(&submitter);
-	} else {
-		scan_chunk_run(chunk);
-	}
-	job_finish(job, chunk);
-	return true;
-}
-
-/* The chunk whose matches come next, or NULL if the scan is at its end. */
-struct scan_chunk *scan_job_head(struct scan_job *job)
-{
-	return list_first_entry_or_null(&job->chunks, struct scan_chunk, node);
-}
-
-bool scan_job_is_done(const struct scan_job *job, const struct scan_chunk *chunk)
-{
-	/* Pairs with the lock in job_finish(). */
-	return chunk && smp_load_acquire(&chunk->state) == CHUNK_DONE;
-}
-
-/* All of it has been handed out. */
-void scan_job_retire(struct scan_job *job, struct scan_chunk *chunk)
-{
-	spin_lock_irq(&job->lock);
-	chunk->state = CHUNK_FREE;
-	list_move(&chunk->node, &job->idle);
-	spin_unlock_irq(&job->lock);
-}
-
-/* What it found has been handed out, but there is more to run. */
-void scan_job_again(struct scan_job *job, struct scan_chunk *chunk)
-{
-	spin_lock_irq(&job->lock);
-	chunk->state = CHUNK_READY;
-	spin_unlock_irq(&job->lock);
-}
-
-/* Whether the scanning task has something to do. */
-static bool job_has_work(struct scan_job *job)
-{
-	struct scan_chunk *chunk;
-	bool work = false;
-
-	spin_lock_irq(&job->lock);
-	list_for_each_entry(chunk, &job->chunks, node) {
-		if (chunk->state == CHUNK_READY ||
-		    (chunk->state == CHUNK_DONE &&
-		     list_is_first(&chunk->node, &job->chunks)))
-			work = true;
-	}
-	spin_unlock_irq(&job->lock);
-	return work;
-}
-
-/* Return: 0 when there is something to do, -ERESTARTSYS for a signal. */
-int scan_job_wait(struct scan_job *job)
-{
-	return wait_event_freezable(job->wait, job_has_work(job));
-}
-
-static bool job_is_reading(struct scan_job *job)
-{
-	bool reading;
-
-	/* With the lock: chunk_read_done() holds it to its end. */
-	spin_lock_irq(&job->lock);
-	reading = job->nr_reading;
-	spin_unlock_irq(&job->lock);
-	return reading;
-}
-
-/**
- * scan_job_pause - come to rest before the ioctl returns
- * @job: goes on with scan_job_submit(), or is freed
- *
- * Reads under way go into our memory, so they are waited for whatever happens.
- * What was read is run when the scan goes on, like the matches that are kept.
- */
-void scan_job_pause(struct scan_job *job)
-{
-	u32 i;
-
-	spin_lock_irq(&job->lock);
-	job->pausing = true;
-	spin_unlock_irq(&job->lock);
-	wait_event(job->wait, !job_is_reading(job));
-	for (i = 0; i < job->nr_workers; i++)
-		cancel_work_sync(&job->workers[i].work);
-
-	spin_lock_irq(&job->lock);
-	job->pausing = false;
-	spin_unlock_irq(&job->lock);
+	swap(job->globals, from->globals);
 }

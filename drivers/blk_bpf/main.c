@@ -11,22 +11,22 @@ static int __init blk_bpf_init(void)
 	err = blk_bpf_attach_init();
 	if (err)
 		return err;
-	err = blk_bpf_scan_init();
+	err = blk_bpf_kernel_target_init();
 	if (err)
 		goto exit_attach;
 	err = blk_bpf_kfuncs_init();
 	if (err)
-		goto exit_scan;
+		goto exit_target;
 	err = blk_bpf_struct_ops_init();
 	if (err)
-		goto exit_scan;
+		goto exit_target;
 	err = blk_bpf_control_init();
 	if (err)
-		goto exit_scan;
+		goto exit_target;
 	return 0;
 
-exit_scan:
-	blk_bpf_scan_exit();
+exit_target:
+	blk_bpf_kernel_target_exit();
 exit_attach:
 	blk_bpf_attach_exit();
 	return err;
@@ -35,8 +35,9 @@ exit_attach:
 /* Programs, open control devices and streams hold the module: none is left. */
 static void __exit blk_bpf_exit(void)
 {
+	blk_bpf_attach_flush();
 	blk_bpf_control_exit();
-	blk_bpf_scan_exit();
+	blk_bpf_kernel_target_exit();
 	blk_bpf_attach_exit();
 	blk_bpf_msg_exit();
 }

@@ -8,6 +8,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/export.h>
 #include <linux/list.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -103,6 +104,7 @@ int blk_bpf_refuse(struct blk_bpf_msg *msg, int err, const char *fmt, ...)
 	}
 	return err;
 }
+EXPORT_SYMBOL_GPL(blk_bpf_refuse);
 
 /**
  * blk_bpf_last_msg - hand out and forget the calling thread's sentence

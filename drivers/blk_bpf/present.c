@@ -111,7 +111,8 @@ static bool may_fail_with(const struct blk_bpf_att *att, int ret)
  *
  * Return: true if the program wants no more of this bio.
  */
-static noinline bool take_ret(struct blk_bpf_frame *frame, struct bio *bio,
+static noinline bool take_ret(struct blk_bpf_frame *frame,
+			      const struct bpf_prog *prog, struct bio *bio,
 			      int ret, u64 pos, u64 end)
 {
 	struct blk_bpf_att *att = frame->att;
@@ -125,7 +126,7 @@ static noinline bool take_ret(struct blk_bpf_frame *frame, struct bio *bio,
 	if (ret == BLK_BPF_STOP)
 		return true;
 	if (blk_bpf_ret_is_nonsense(ret)) {
-		blk_bpf_att_eject(att, ret);
+		blk_bpf_eject_returned(frame, prog, ret);
 		return true;
 	}
 	if (!may_fail_with(att, ret)) {
@@ -137,6 +138,17 @@ static noinline bool take_ret(struct blk_bpf_frame *frame, struct bio *bio,
 	blk_bpf_event(att, BLK_BPF_EVENT_FAILED, frame->hook->op, pos,
 		      end - pos, ret);
 	return true;
+}
+
+/*
+ * Whether the program is over its time. Looked at where a bio ends, and between
+ * two units, so that a bio of many does not multiply what one call may take.
+ */
+static __always_inline bool overran(struct blk_bpf_frame *frame,
+				    const struct bpf_prog *prog, u64 took)
+{
+	return unlikely(took > frame->att->budget) &&
+	       blk_bpf_overran(frame, prog);
 }
 
 /* @left bytes of the attached device from @pos on, unit by unit. */
@@ -174,10 +186,10 @@ present_data(struct blk_bpf_frame *frame, const struct bpf_prog *prog,
 			data = walk_copy(*walk, frame->bounce, visible);
 		ret = blk_bpf_run_unit(run, prog, pos, data, len, visible);
 		frame->count.runs++;
-		if (unlikely(ret) && take_ret(frame, bio, ret, start, end))
+		if (unlikely(ret) && take_ret(frame, prog, bio, ret, start, end))
 			return;
 		left -= len;
-		if (!left)
+		if (!left || overran(frame, prog, get_cycles() - frame->began))
 			return;
 		pos += len;
 		walk_advance(walk, len);
@@ -194,9 +206,9 @@ static noinline void present_nodata(struct blk_bpf_frame *frame,
 
 	run->kctx.u.flags = BLK_BPF_F_LIVE | BLK_BPF_F_NODATA;
 	ret = blk_bpf_run_unit(run, prog, pos, frame->bounce, len, 0);
-	if (ret)
-		take_ret(frame, bio, ret, pos, pos + len);
 	frame->count.runs++;
+	if (ret)
+		take_ret(frame, prog, bio, ret, pos, pos + len);
 }
 
 /*
@@ -260,15 +272,11 @@ present_unit(const struct blk_bpf_att *att, const struct bpf_prog *prog,
 	const struct bio_vec *bvec = &bio->bi_io_vec[hook->iter.bi_idx];
 	u64 pos = ((u64)hook->iter.bi_sector << SECTOR_SHIFT) - att->start;
 	u32 len = hook->iter.bi_size, off = hook->iter.bi_bvec_done;
-	const u64 size = att->end - att->start;
 	int ret;
 
-	/*
-	 * Before the start, pos has wrapped around and is past the size. The
-	 * last unit of a partition may be short: what follows is a neighbour's.
-	 */
+	/* Before the start, pos has wrapped around and is past the last. */
 	if (unlikely(len != att->plain_unit || hook->op != BLK_BPF_OP_READ ||
-		     (pos & (len - 1)) || pos >= size || size - pos < len ||
+		     (pos & (len - 1)) || pos > att->plain_last ||
 		     bvec->bv_len - off < len))
 		return false;
 
@@ -278,11 +286,10 @@ present_unit(const struct blk_bpf_att *att, const struct bpf_prog *prog,
 	ret = blk_bpf_run_unit(&frame->run, prog, pos,
 			       page_address(bvec->bv_page) + bvec->bv_offset + off,
 			       len, len);
-	frame->count.runs++;
-	frame->count.bios++;
-	frame->count.bytes += len;
+	frame->count.whole++;
 	if (unlikely(ret))
-		take_ret(frame, bio, ret, pos, pos + len);
+		take_ret(frame, prog, bio, ret, frame->run.kctx.u.pos,
+			 frame->run.kctx.u.pos + att->unit);
 	return true;
 }
 
@@ -291,13 +298,16 @@ present_one(const struct blk_bpf_att *att, const struct bpf_prog *prog,
 	    struct blk_bpf_frame *frame, const struct blk_bpf_hook *hook,
 	    struct bio *bio)
 {
-	cycles_t began = get_cycles();
+	u64 took;
 
+	frame->began = get_cycles();
 	if (!present_unit(att, prog, frame, hook, bio))
 		present_any(prog, frame, hook, bio);
-	if (frame->run.nr)
+	if (unlikely(frame->run.nr))
 		blk_bpf_frame_flush(&frame->run);
-	frame->count.cycles += get_cycles() - began;
+	took = get_cycles() - frame->began;
+	overran(frame, prog, took);
+	frame->count.cycles += took;
 }
 
 /* Whether @att is to see a bio that was hooked as @seq. */

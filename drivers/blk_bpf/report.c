@@ -7,29 +7,43 @@
 
 #include "attach.h"
 
-static u64 cycles_to_ns(u64 cycles)
-{
 #ifdef CONFIG_X86
+u64 blk_bpf_cycles_to_ns(u64 cycles)
+{
 	return mul_u64_u64_div_u64(cycles, NSEC_PER_MSEC, tsc_khz ?: 1);
-#else
-	return cycles;
-#endif
 }
+
+u64 blk_bpf_ns_to_cycles(u64 ns)
+{
+	return mul_u64_u64_div_u64(ns, tsc_khz ?: 1, NSEC_PER_MSEC);
+}
+#else
+u64 blk_bpf_cycles_to_ns(u64 cycles)
+{
+	return cycles;
+}
+
+u64 blk_bpf_ns_to_cycles(u64 ns)
+{
+	return ns;
+}
+#endif
 
 static void report_counters(const struct blk_bpf_att *att,
 			    struct blk_bpf_attachment *entry)
 {
 	const struct blk_bpf_counters *c;
 	unsigned int context;
-	u64 cycles = 0;
+	u64 cycles = 0, whole;
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
 		for (context = 0; context < BLK_BPF_CONTEXTS; context++) {
 			c = &blk_bpf_att_frame(att, cpu, context)->count;
-			entry->runs += READ_ONCE(c->runs);
-			entry->bios += READ_ONCE(c->bios);
-			entry->bytes += READ_ONCE(c->bytes);
+			whole = READ_ONCE(c->whole);
+			entry->runs += READ_ONCE(c->runs) + whole;
+			entry->bios += READ_ONCE(c->bios) + whole;
+			entry->bytes += READ_ONCE(c->bytes) + whole * att->unit;
 			entry->matches += READ_ONCE(c->matches);
 			entry->partial += READ_ONCE(c->partial);
 			entry->failed += READ_ONCE(c->failed);
@@ -37,7 +51,7 @@ static void report_counters(const struct blk_bpf_att *att,
 			cycles += READ_ONCE(c->cycles);
 		}
 	}
-	entry->time_ns = cycles_to_ns(cycles);
+	entry->time_ns = blk_bpf_cycles_to_ns(cycles);
 }
 
 static void report_link(const struct blk_bpf_att *att,
@@ -64,6 +78,7 @@ static void report(struct blk_bpf_att *att, struct blk_bpf_attachment *entry)
 	entry->dev_minor = MINOR(att->devt);
 	entry->unit = att->unit;
 	entry->overlap = att->overlap;
+	entry->budget_ns = att->budget_ns;
 	memcpy(entry->args, att->args, sizeof(entry->args));
 	strscpy(entry->disk, att->disk_name);
 	raw_spin_lock_irq(&att->lock);
@@ -71,6 +86,12 @@ static void report(struct blk_bpf_att *att, struct blk_bpf_attachment *entry)
 	entry->missed = att->missed_bios;
 	memcpy(entry->name, att->name, sizeof(entry->name));
 	memcpy(entry->reason, att->reason, sizeof(entry->reason));
+	entry->exit = att->exit.kind;
+	entry->exit_op = att->exit.op;
+	entry->exit_value = att->exit.value;
+	entry->exit_pos = att->exit.pos;
+	entry->exit_len = att->exit.len;
+	entry->exit_time_ns = att->exit.time_ns;
 	raw_spin_unlock_irq(&att->lock);
 }
 
@@ -92,17 +113,36 @@ static u32 report_all(u32 start, struct blk_bpf_attachment *entries, u32 room,
 	return nr;
 }
 
+/* The first version of struct blk_bpf_attachment ended here. */
+#define ENTRY_SIZE_MIN	offsetofend(struct blk_bpf_attachment, reason)
+
+/* To a caller that may know less of an entry than we do, or more. */
+static int copy_entries(const struct blk_bpf_list *arg,
+			const struct blk_bpf_attachment *entries)
+{
+	const size_t size = min_t(size_t, arg->entry_size, sizeof(*entries));
+	void __user *to = u64_to_user_ptr(arg->entries);
+	u32 i;
+
+	for (i = 0; i < arg->nr; i++, to += arg->entry_size) {
+		if (copy_to_user(to, &entries[i], size) ||
+		    clear_user(to + size, arg->entry_size - size))
+			return -EFAULT;
+	}
+	return 0;
+}
+
 /* BLK_BPF_IOC_LIST, see the uapi header. */
 int blk_bpf_list(struct blk_bpf_list *arg, struct blk_bpf_msg *msg)
 {
 	struct blk_bpf_attachment *entries;
-	int err = 0;
+	int err;
 	u32 room;
 
-	if (arg->entry_size != sizeof(*entries))
+	if (arg->entry_size < ENTRY_SIZE_MIN || arg->entry_size > PAGE_SIZE)
 		return blk_bpf_refuse(msg, -EINVAL,
-			"entry_size is %u: this kernel's struct blk_bpf_attachment has %zu bytes",
-			arg->entry_size, sizeof(*entries));
+			"entry_size is %u: a struct blk_bpf_attachment has at least %zu bytes, and %zu for this kernel",
+			arg->entry_size, ENTRY_SIZE_MIN, sizeof(*entries));
 
 	/* Memory for those that there are, not for those that are asked for. */
 	report_all(arg->start, NULL, 0, &room);
@@ -111,9 +151,7 @@ int blk_bpf_list(struct blk_bpf_list *arg, struct blk_bpf_msg *msg)
 	if (room && !entries)
 		return -ENOMEM;
 	arg->nr = report_all(arg->start, entries, room, &arg->total);
-	if (copy_to_user(u64_to_user_ptr(arg->entries), entries,
-			 arg->nr * sizeof(*entries)))
-		err = -EFAULT;
+	err = copy_entries(arg, entries);
 	kvfree(entries);
 	return err;
 }

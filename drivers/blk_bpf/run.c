@@ -18,6 +18,7 @@ void blk_bpf_run_init(struct blk_bpf_run *run, u32 unit, u32 flags,
 	run->kctx.u.unit = unit;
 	run->kctx.u.flags = flags;
 	memcpy(run->kctx.u.args, args, sizeof(run->kctx.u.args));
+	run->dev = 0;
 	run->err = 0;
 	run->nr = 0;
 }
@@ -55,7 +56,7 @@ int blk_bpf_run_add(struct blk_bpf_run *run, u32 off, u32 len)
 	match = &run->out[run->nr++];
 	match->pos = run->kctx.u.pos + off;
 	match->len = len;
-	match->dev = 0;
+	match->dev = run->dev;
 	run->emitted++;
 	return 0;
 }

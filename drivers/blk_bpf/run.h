@@ -40,18 +40,6 @@ struct blk_bpf_ops {
 	char name[BLK_BPF_NAME_LEN];
 };
 
-/**
- * struct blk_bpf_program - a program that can be called
- * @ops:  what its author said of it
- * @prog: the filter
- *
- * Both belong to the struct_ops map, whose reference keeps them.
- */
-struct blk_bpf_program {
-	const struct blk_bpf_ops *ops;
-	struct bpf_prog *prog;
-};
-
 /* progmap.c: from a map, or from what is in it, to the program */
 int blk_bpf_program_of_map(struct bpf_map *map, struct blk_bpf_program *program,
 			   struct blk_bpf_msg *msg);
@@ -64,6 +52,7 @@ int blk_bpf_program_of_ops(const struct blk_bpf_ops *ops,
  * @args:    what the program's r1 points to: kctx, data, data_end
  * @kctx:    handed to the program, and all that it reaches
  * @visible: data_end - data of this call (bytes)
+ * @dev:     what blk_bpf_match.dev says
  * @emitted: matches of this call
  * @err:     the first error of blk_bpf_emit() in this call, or 0
  * @nr:      matches in @out
@@ -77,6 +66,7 @@ struct blk_bpf_run {
 	u64 args[3];
 	struct blk_bpf_kctx kctx;
 	u32 visible;
+	u32 dev;
 	u32 emitted;
 	int err;
 	u32 nr;
@@ -133,6 +123,9 @@ blk_bpf_run_unit(struct blk_bpf_run *run, const struct bpf_prog *prog,
 		return run->err;
 	return ret;
 }
+
+/* kfuncs.c: what programs call */
+int blk_bpf_emit(struct blk_bpf_kctx *ctx, u32 off, u32 len);
 
 /* A value that no program may return. */
 static inline bool blk_bpf_ret_is_nonsense(int ret)

@@ -45,12 +45,6 @@ static __noinline void look_at(struct blk_bpf_ctx *ctx, const char *data,
 
 #define EACH_BYTE(byte)	(0x0101010101010101ULL * (__u8)(byte))
 
-/* The high bits of bytes that are zero, and perhaps of some behind those. */
-static __always_inline __u64 zero_bytes(__u64 word)
-{
-	return (word - EACH_BYTE(0x01)) & ~word & EACH_BYTE(0x80);
-}
-
 SEC("struct_ops/filter")
 int BLK_BPF_FILTER(grep, struct blk_bpf_ctx *ctx,
 		   const void *data, const void *data_end)
@@ -65,18 +59,24 @@ int BLK_BPF_FILTER(grep, struct blk_bpf_ctx *ctx,
 
 	bpf_for(stride, 0, BLK_BPF_UNIT_MAX / STRIDE) {
 		__u32 start = stride * STRIDE, i;
-		__u64 maybe = 0;
+		__u64 maybe = 0, both;
 		const char *p;
 
 		if (stride >= BLK_BPF_UNIT_MAX / STRIDE || start >= ctx->len)
 			break;
-		/* Two bytes at eight places at once: as a rule, nothing. */
+		/*
+		 * Two bytes at eight places at once: as a rule, nothing. Where both
+		 * are as wanted, a byte of "both" is zero, and taking one from it
+		 * sets its high bit, which was not set.
+		 */
 		p = data + start;
 		if ((void *)p + STRIDE + 1 <= data_end) {
-			for (i = 0; i < STRIDE; i += sizeof(__u64))
-				maybe |= zero_bytes(*(__u64 *)(p + i) ^ firsts) &
-					 zero_bytes(*(__u64 *)(p + i + next) ^ seconds);
-			if (!maybe)
+			for (i = 0; i < STRIDE; i += sizeof(__u64)) {
+				both = *(__u64 *)(p + i) ^ firsts;
+				both |= *(__u64 *)(p + i + next) ^ seconds;
+				maybe |= (both - EACH_BYTE(1)) & ~both;
+			}
+			if (!(maybe & EACH_BYTE(0x80)))
 				continue;
 		}
 		look_at(ctx, data, data_end, start);

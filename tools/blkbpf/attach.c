@@ -11,7 +11,7 @@
 
 enum {
 	OPT_SET = OPT_LONG, OPT_ARG, OPT_PROGRAM, OPT_MAY_FAIL, OPT_WRITES,
-	OPT_OTHERS, OPT_NO_READS, OPT_PRIORITY, OPT_PIN,
+	OPT_OTHERS, OPT_NO_READS, OPT_PRIORITY, OPT_BUDGET, OPT_PIN,
 };
 
 static const struct opt attach_opts[] = {
@@ -26,6 +26,9 @@ static const struct opt attach_opts[] = {
 	{ OPT_PRIORITY, "priority", "N",
 	  "programs of a device run by rising priority;\n"
 	  "0 if not given" },
+	{ OPT_BUDGET, "budget", "TIME",
+	  "eject it when its calls take longer: such as 50us,\n"
+	  "or none; 1ms if not given" },
 	{ OPT_PIN, "pin", "PATH",
 	  "pin the attachment here instead of\n"
 	  BLKBPF_PIN_ATTACH "/ID" },
@@ -37,6 +40,20 @@ struct attach_args {
 	struct blkbpf_attach_opts opts;
 	const char *pin;
 };
+
+static bool parse_budget(struct attach_args *args, const char *text)
+{
+	if (!strcmp(text, "none")) {
+		args->opts.budget_ns = BLK_BPF_BUDGET_NONE;
+		return true;
+	}
+	/* 0 is the kernel's word for its own choice, and nobody's for a time */
+	if (parse_time(text, &args->opts.budget_ns) && args->opts.budget_ns)
+		return true;
+	fail_usage("attach: --budget %s: is not a time: give a number with ns, us, ms or s, or none",
+		   text);
+	return false;
+}
 
 static bool attach_option(struct attach_args *args, int key)
 {
@@ -66,6 +83,8 @@ static bool attach_option(struct attach_args *args, int key)
 		fail_usage("attach: --priority %s: is not an integer of 32 bits",
 			   optarg);
 		return false;
+	case OPT_BUDGET:
+		return parse_budget(args, optarg);
 	case OPT_PIN:
 		args->pin = optarg;
 		break;

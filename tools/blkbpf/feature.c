@@ -15,6 +15,8 @@ static const struct bit features[] = {
 	{ BLK_BPF_FEAT_OVERLAP, "overlap" },
 	{ BLK_BPF_FEAT_FAIL, "fail" },
 	{ BLK_BPF_FEAT_STREAM, "stream" },
+	{ BLK_BPF_FEAT_BUDGET, "budget" },
+	{ BLK_BPF_FEAT_TARGET, "target" },
 	{}
 };
 

@@ -40,6 +40,43 @@ const char *attachment_state(uint32_t state)
 	return "unknown";
 }
 
+static const char *exit_name(uint32_t exit)
+{
+	switch (exit) {
+	case BLK_BPF_EXIT_RETURN:
+		return "return";
+	case BLK_BPF_EXIT_BUDGET:
+		return "budget";
+	}
+	return "unknown";
+}
+
+void json_add_exit(struct json_object *obj, const struct blk_bpf_attachment *a)
+{
+	struct json_object *exit;
+
+	if (a->exit == BLK_BPF_EXIT_NONE)
+		return;
+	exit = json_object_new_object();
+	json_add_str(exit, "kind", exit_name(a->exit));
+	json_add_str(exit, "reason", a->reason);
+	json_add(exit, "value", json_object_new_int64(a->exit_value));
+	json_add_str(exit, "op", op_name(a->exit_op));
+	json_add_u64(exit, "pos", a->exit_pos);
+	json_add_u64(exit, "len", a->exit_len);
+	json_add_u64(exit, "time_ns", a->exit_time_ns);
+	json_add(obj, "exit", exit);
+}
+
+void print_exit(const struct blk_bpf_attachment *a)
+{
+	if (a->exit == BLK_BPF_EXIT_NONE)
+		return;
+	printf("\tejected at %s %llu %llu: %s\n", op_name(a->exit_op),
+	       (unsigned long long)a->exit_pos, (unsigned long long)a->exit_len,
+	       a->reason);
+}
+
 /* Keep the entries of a device, or of an id. */
 static size_t keep(struct blk_bpf_attachment *entries, size_t nr,
 		   const struct stat *dev, uint32_t id)
@@ -108,6 +145,7 @@ static struct json_object *json_attachment(const struct blk_bpf_attachment *a)
 	json_add_str(obj, "state", attachment_state(a->state));
 	if (*a->reason)
 		json_add_str(obj, "reason", a->reason);
+	json_add_exit(obj, a);
 	json_add(obj, "priority", json_object_new_int(a->priority));
 	array = must(json_object_new_array());
 	for (i = 0; i < ARRAY_SIZE(flag_names); i++)
@@ -124,6 +162,7 @@ static struct json_object *json_attachment(const struct blk_bpf_attachment *a)
 	json_add_u64(obj, "map_id", a->map_id);
 	json_add_u64(obj, "unit", a->unit);
 	json_add_u64(obj, "overlap", a->overlap);
+	json_add_u64(obj, "budget_ns", a->budget_ns);
 	json_add_u64(obj, "runs", a->runs);
 	json_add_u64(obj, "bios", a->bios);
 	json_add_u64(obj, "bytes", a->bytes);
@@ -185,8 +224,7 @@ static void print_attachment(const struct blk_bpf_attachment *a)
 	       (unsigned long long)a->bytes, (unsigned long long)a->matches,
 	       (unsigned long long)a->failed, (unsigned long long)a->missed,
 	       (unsigned long long)a->time_ns / 1000);
-	if (*a->reason)
-		printf("\t%s\n", a->reason);
+	print_exit(a);
 	if (a->refused)
 		printf("\trefused %llu errors that it had no right to, or of a wrong kind\n",
 		       (unsigned long long)a->refused);

@@ -10,6 +10,7 @@ static const struct command help_command, version_command;
 
 static const struct command *const commands[] = {
 	&prog_load_command,
+	&prog_check_command,
 	&prog_list_command,
 	&prog_show_command,
 	&scan_command,
@@ -17,6 +18,8 @@ static const struct command *const commands[] = {
 	&detach_command,
 	&list_command,
 	&tail_command,
+	&drive_list_command,
+	&drive_show_command,
 	&feature_command,
 	&version_command,
 	&help_command,

@@ -49,8 +49,10 @@ struct command {
 	int (*run)(int argc, char **argv);
 };
 
-extern const struct command attach_command, detach_command, feature_command,
-	list_command, prog_list_command, prog_load_command, prog_show_command,
+extern const struct command attach_command, detach_command, drive_list_command,
+	drive_show_command, feature_command,
+	list_command, prog_check_command, prog_list_command, prog_load_command,
+	prog_show_command,
 	scan_command, tail_command;
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
@@ -101,6 +103,8 @@ void *must(void *memory);
 /* Numbers, decimal or 0x; the sizes with a K, M, G or T for powers of 1024. */
 bool parse_u64(const char *text, uint64_t *value);
 bool parse_size(const char *text, uint64_t *value);
+/* A number with ns, us, ms or s; in nanoseconds. */
+bool parse_time(const char *text, uint64_t *ns);
 bool parse_s32(const char *text, int32_t *value);
 bool parse_u32(const char *text, uint32_t *value);
 bool is_number(const char *text);
@@ -112,14 +116,16 @@ bool parse_arg(const char *text, uint64_t args[BLK_BPF_NR_ARGS]);
 
 /**
  * struct prog_choice - a program and its variables, as given by options
- * @set:  texts of --set, "VAR=VALUE"
- * @nr:   length of @set
- * @name: of --program, or NULL
+ * @set:    texts of --set, "VAR=VALUE"
+ * @nr:     length of @set
+ * @name:   of --program, or NULL
+ * @target: of --on, or NULL for the kernel
  */
 struct prog_choice {
 	const char **set;
 	size_t nr;
 	const char *name;
+	const char *target;
 };
 
 struct opened_prog {
@@ -127,25 +133,65 @@ struct opened_prog {
 	struct blkbpf_prog *prog;
 };
 
+bool is_kernel(const char *target);
 bool choice_add_set(struct prog_choice *choice, const char *text);
 /* Open a file and set its variables; prints the error. */
 struct blkbpf_object *open_object(const char *path,
 				  const struct prog_choice *choice);
 /*
- * A pin, an id, a name, or an object file, which is loaded. Prints the error and
+ * A pin, an id, a name, or an object file, which is loaded on the target; only
+ * the kernel has anything but files. Prints the error and
  * returns the exit code for it.
  */
 int open_prog(const char *spec, const struct prog_choice *choice,
 	      struct opened_prog *opened);
+/* As open_prog(), of an object that is there; which it closes if that fails. */
+int open_prog_of(struct blkbpf_object *obj, const struct prog_choice *choice,
+		 struct opened_prog *opened);
 void close_prog(struct opened_prog *opened);
+/* Of what open_prog() takes, what can be the name of a program alone. */
+bool is_program_name(const char *spec);
+
+/* expr.c */
+
+/**
+ * struct expr_choice - a program that is written as an option
+ * @where:  of --where, or NULL
+ * @match:  of --match, or NULL
+ * @layout: of --layout, "FILE:TYPE", or NULL
+ * @record: of --record, or 0
+ * @dump:   of --dump, "bpf" or "c", or NULL
+ */
+struct expr_choice {
+	const char *where;
+	const char *match;
+	const char *layout;
+	uint32_t record;
+	const char *dump;
+};
+
+/* NULL after having printed the error. */
+struct blkbpf_object *open_expr(const struct expr_choice *choice);
+/* Print the program; the exit code. */
+int dump_expr(const struct expr_choice *choice);
 
 /* globals.c */
 
-struct json_object *json_globals(const struct blkbpf_object *obj);
+/* "globals", nested as they are, and "types", as C has them. */
+void json_add_globals(struct json_object *obj, const struct blkbpf_object *object);
+/* One leaf a line. */
+void print_globals(const struct blkbpf_object *object);
+
+/* tail.c */
+
+const char *op_name(uint32_t op);
 
 /* list.c */
 
 const char *attachment_state(uint32_t state);
+/* Why and where a program was ejected: nothing, unless it was. */
+void json_add_exit(struct json_object *obj, const struct blk_bpf_attachment *a);
+void print_exit(const struct blk_bpf_attachment *a);
 /*
  * The attachments that @which names: an id or a device; NULL for all. Prints
  * the error; an empty result is one unless @which is NULL.

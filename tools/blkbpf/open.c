@@ -8,6 +8,11 @@
 #include <unistd.h>
 #include "main.h"
 
+bool is_kernel(const char *target)
+{
+	return !target || !strcmp(target, "kernel");
+}
+
 bool choice_add_set(struct prog_choice *choice, const char *text)
 {
 	const char *equal = strchr(text, '=');
@@ -53,18 +58,17 @@ struct blkbpf_object *open_object(const char *path,
 	return obj;
 }
 
-/* A file that is no pin: load it. */
-static int open_file(const char *path, const struct prog_choice *choice,
-		     struct opened_prog *opened)
+int open_prog_of(struct blkbpf_object *obj, const struct prog_choice *choice,
+		 struct opened_prog *opened)
 {
-	opened->obj = open_object(path, choice);
-	if (!opened->obj)
+	*opened = (struct opened_prog) { .obj = obj };
+	if (!obj)
 		return EXIT_FAILED;
-	opened->prog = blkbpf_object__find_prog(opened->obj, choice->name);
-	if (opened->prog && !blkbpf_object__load(opened->obj))
+	opened->prog = blkbpf_object__find_prog(obj, choice->name);
+	if (opened->prog && !blkbpf_object__load_on(obj, choice->target))
 		return EXIT_OK;
 	fail_library();
-	blkbpf_object__close(opened->obj);
+	blkbpf_object__close(obj);
 	return EXIT_FAILED;
 }
 
@@ -129,6 +133,20 @@ static int open_name(const char *name, struct opened_prog *opened)
 	return ret;
 }
 
+bool is_program_name(const char *spec)
+{
+	bool pinned;
+	char *pin;
+
+	if (strchr(spec, '/') || is_number(spec) || !access(spec, F_OK))
+		return false;
+	if (asprintf(&pin, BLKBPF_PIN_ROOT "/%s", spec) < 0)
+		must(NULL);
+	pinned = !access(pin, F_OK);
+	free(pin);
+	return !pinned;
+}
+
 int open_prog(const char *spec, const struct prog_choice *choice,
 	      struct opened_prog *opened)
 {
@@ -137,9 +155,15 @@ int open_prog(const char *spec, const struct prog_choice *choice,
 
 	*opened = (struct opened_prog) {};
 	if (exists && !is_in_bpffs(spec))
-		return open_file(spec, choice, opened);
+		return open_prog_of(open_object(spec, choice), choice, opened);
 	if (!exists && strchr(spec, '/'))
 		return fail(errno, "%s: %s", spec, strerror(errno));
+	if (!is_kernel(choice->target) && exists)
+		return fail(EINVAL, "%s: a pinned program is in the kernel: for the target '%s' give the object file",
+			    spec, choice->target);
+	if (!is_kernel(choice->target))
+		return fail(ENOENT, "%s: there is no such file: for the target '%s' give an object file",
+			    spec, choice->target);
 	if (choice->nr || choice->name)
 		return fail_usage("%s: --%s goes with an object file, which this is not",
 				  spec, choice->nr ? "set" : "program");

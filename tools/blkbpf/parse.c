@@ -62,6 +62,26 @@ bool parse_size(const char *text, uint64_t *value)
 	return true;
 }
 
+bool parse_time(const char *text, uint64_t *ns)
+{
+	static const struct {
+		const char *name;
+		uint64_t ns;
+	} units[] = {
+		{ "ns", 1 }, { "us", 1000 }, { "ms", 1000000 },
+		{ "s", 1000000000 },
+	};
+	char *end;
+	size_t i;
+
+	if (!parse_digits(text, ns, &end))
+		return false;
+	for (i = 0; i < ARRAY_SIZE(units); i++)
+		if (!strcmp(end, units[i].name))
+			return !__builtin_mul_overflow(*ns, units[i].ns, ns);
+	return false;
+}
+
 bool parse_u32(const char *text, uint32_t *value)
 {
 	uint64_t wide;

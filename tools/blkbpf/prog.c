@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* blkbpf prog: load, list and show programs. */
+/* blkbpf prog: load and check programs. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include "main.h"
 
-enum { OPT_PIN = OPT_LONG, OPT_SET, OPT_PROGRAM };
+enum { OPT_PIN = OPT_LONG, OPT_SET, OPT_PROGRAM, OPT_ON };
 
 static const struct opt load_opts[] = {
 	{ OPT_PIN, "pin", "PATH",
@@ -20,155 +20,6 @@ static const struct opt load_opts[] = {
 	{ OPT_PROGRAM, "program", "NAME", "pin this program of several" },
 	{}
 };
-
-/* What else holds on to programs; the pins and attachments of all of them. */
-struct holders {
-	struct blkbpf_pin *pins;
-	size_t nr_pins;
-	struct blk_bpf_attachment *attachments;
-	size_t nr_attachments;
-};
-
-static bool get_holders(struct holders *h)
-{
-	memset(h, 0, sizeof(*h));
-	if (blkbpf_pins(&h->pins, &h->nr_pins) ||
-	    blkbpf_attachments(&h->attachments, &h->nr_attachments)) {
-		blkbpf_pins_free(h->pins, h->nr_pins);
-		fail_library();
-		return false;
-	}
-	return true;
-}
-
-static void put_holders(struct holders *h)
-{
-	blkbpf_pins_free(h->pins, h->nr_pins);
-	free(h->attachments);
-}
-
-static struct json_object *json_info(const struct blkbpf_prog_info *info,
-				     const struct holders *h)
-{
-	struct json_object *obj = json_object_new_object(), *array, *a;
-	size_t i;
-
-	json_add_u64(obj, "id", info->id);
-	json_add_str(obj, "name", info->name);
-	json_add_u64(obj, "unit", info->unit);
-	json_add_u64(obj, "overlap", info->overlap);
-	json_add(obj, "ready", json_object_new_boolean(info->ready));
-	json_add_u64(obj, "prog_id", info->prog_id);
-	json_add_u64(obj, "run_cnt", info->run_cnt);
-	json_add_u64(obj, "run_time_ns", info->run_time_ns);
-
-	array = must(json_object_new_array());
-	for (i = 0; i < h->nr_pins; i++)
-		if (!h->pins[i].is_link && h->pins[i].id == info->id)
-			json_object_array_add(array,
-				must(json_object_new_string(h->pins[i].path)));
-	json_add(obj, "pins", array);
-
-	array = must(json_object_new_array());
-	for (i = 0; i < h->nr_attachments; i++) {
-		if (h->attachments[i].map_id != info->id)
-			continue;
-		a = json_object_new_object();
-		json_add_u64(a, "id", h->attachments[i].id);
-		json_add_u64(a, "link_id", h->attachments[i].link_id);
-		json_add_str(a, "disk", h->attachments[i].disk);
-		json_object_array_add(array, a);
-	}
-	json_add(obj, "attachments", array);
-	return obj;
-}
-
-static void print_info(const struct blkbpf_prog_info *info,
-		       const struct holders *h)
-{
-	size_t i;
-
-	printf("%u: %s  unit %u  overlap %u  prog %u%s\n", info->id, info->name,
-	       info->unit, info->overlap, info->prog_id,
-	       info->ready ? "" : "  not ready");
-	if (info->run_cnt)
-		printf("\truns %llu  time %llu ns\n",
-		       (unsigned long long)info->run_cnt,
-		       (unsigned long long)info->run_time_ns);
-	for (i = 0; i < h->nr_pins; i++)
-		if (!h->pins[i].is_link && h->pins[i].id == info->id)
-			printf("\tpinned %s\n", h->pins[i].path);
-	for (i = 0; i < h->nr_attachments; i++)
-		if (h->attachments[i].map_id == info->id)
-			printf("\tattached to %s: id %u, link %u\n",
-			       h->attachments[i].disk, h->attachments[i].id,
-			       h->attachments[i].link_id);
-}
-
-static int prog_list(int argc, char **argv)
-{
-	struct blkbpf_prog_info *infos;
-	struct json_object *array;
-	struct holders holders;
-	size_t nr, i;
-
-	while (next_option(argc, argv) != -1)
-		;
-	if (!operands_ok(argc, 0, 0))
-		return EXIT_USAGE;
-	if (blkbpf_progs(&infos, &nr))
-		return fail_library();
-	if (!get_holders(&holders)) {
-		free(infos);
-		return EXIT_FAILED;
-	}
-	array = must(json_object_new_array());
-	for (i = 0; i < nr; i++) {
-		if (json_output)
-			json_object_array_add(array, json_info(&infos[i], &holders));
-		else
-			print_info(&infos[i], &holders);
-	}
-	if (json_output)
-		json_print(array);
-	else
-		json_object_put(array);
-	put_holders(&holders);
-	free(infos);
-	return EXIT_OK;
-}
-
-static int prog_show(int argc, char **argv)
-{
-	struct prog_choice choice = {};
-	struct blkbpf_prog_info info;
-	struct opened_prog opened;
-	struct holders holders;
-	int ret;
-
-	while (next_option(argc, argv) != -1)
-		;
-	if (!operands_ok(argc, 1, 1))
-		return EXIT_USAGE;
-	if (!access(argv[optind], F_OK) && !is_in_bpffs(argv[optind]))
-		return fail_usage("prog show: %s: is not a loaded program: give a pin, a name or an id",
-				  argv[optind]);
-	ret = open_prog(argv[optind], &choice, &opened);
-	if (ret)
-		return ret;
-	ret = blkbpf_prog__info(opened.prog, &info);
-	close_prog(&opened);
-	if (ret)
-		return fail_library();
-	if (!get_holders(&holders))
-		return EXIT_FAILED;
-	if (json_output)
-		json_print(json_info(&info, &holders));
-	else
-		print_info(&info, &holders);
-	put_holders(&holders);
-	return EXIT_OK;
-}
 
 /* Where @prog is to be pinned, to free(). */
 static char *pin_path(const struct blkbpf_prog *prog, const char *pin)
@@ -324,24 +175,205 @@ static int prog_load(int argc, char **argv)
 	return ret;
 }
 
+/* The obstacles of one program on one target. */
+struct check_printer {
+	struct json_object *array;
+	FILE *text;
+};
+
+static struct json_object *json_obstacle(const struct blkbpf_obstacle *o)
+{
+	struct json_object *obj = json_object_new_object();
+
+	json_add_str(obj, "reason", o->reason);
+	if (o->section) {
+		json_add_str(obj, "section", o->section);
+		json_add_u64(obj, "insn", o->off / 8);
+	}
+	if (o->insn && *o->insn)
+		json_add_str(obj, "text", o->insn);
+	if (o->file) {
+		json_add_str(obj, "file", o->file);
+		json_add_u64(obj, "line", o->line);
+		json_add_str(obj, "source", o->text);
+	}
+	return obj;
+}
+
+static int add_obstacle(void *ctx, const struct blkbpf_obstacle *o)
+{
+	struct check_printer *printer = ctx;
+
+	if (json_output)
+		json_object_array_add(printer->array, json_obstacle(o));
+	fprintf(printer->text, "\t%s\n", o->reason);
+	if (o->file)
+		fprintf(printer->text, "\t\t%s:%u: %s\n", o->file, o->line,
+			o->text);
+	if (o->section)
+		fprintf(printer->text, "\t\tinstruction %llu of section %s%s%s\n",
+			(unsigned long long)o->off / 8, o->section,
+			o->insn && *o->insn ? ": " : "", o->insn ? o->insn : "");
+	return 0;
+}
+
+static int check_on(struct blkbpf_prog *prog, const char *target,
+		    struct json_object *all)
+{
+	static const char *const words[] = {
+		[BLKBPF_RUNS] = "runs", [BLKBPF_REFUSED] = "refused",
+		[BLKBPF_UNCHECKED] = "unchecked",
+	};
+	struct check_printer printer = { .array = must(json_object_new_array()) };
+	struct json_object *obj;
+	char *text = NULL;
+	size_t len;
+	int verdict;
+
+	/* The verdict is known last and printed first. */
+	printer.text = must(open_memstream(&text, &len));
+	verdict = blkbpf_prog__check(prog, target, add_obstacle, &printer);
+	fclose(printer.text);
+	if (verdict < 0 || !json_output) {
+		if (verdict >= 0)
+			printf("%s: %s: %s\n%s", blkbpf_prog__name(prog), target,
+			       words[verdict], text);
+		json_object_put(printer.array);
+	} else {
+		obj = json_object_new_object();
+		json_add_str(obj, "program", blkbpf_prog__name(prog));
+		json_add_str(obj, "target", target);
+		json_add_str(obj, "verdict", words[verdict]);
+		json_add(obj, "obstacles", printer.array);
+		json_object_array_add(all, obj);
+	}
+	free(text);
+	return verdict;
+}
+
+/* The names of all places that are here, or the one; to free() with its end. */
+static char **check_targets(const char *on)
+{
+	struct blkbpf_drive *drives = NULL;
+	const char *target = NULL;
+	size_t nr = 0, count = 0, i;
+	char **names;
+
+	if (on) {
+		names = must(calloc(2, sizeof(*names)));
+		names[0] = must(strdup(on));
+		return names;
+	}
+	if (blkbpf_drives(&drives, &nr)) {
+		fail_library();
+		return NULL;
+	}
+	while ((target = blkbpf_target_next(target)))
+		count++;
+	names = must(calloc(count + nr + 1, sizeof(*names)));
+	for (i = 0; (target = blkbpf_target_next(target)); i++)
+		names[i] = must(strdup(target));
+	for (i = 0; i < nr; i++)
+		names[count + i] = must(strdup(drives[i].name));
+	blkbpf_drives_free(drives, nr);
+	return names;
+}
+
+static void free_targets(char **targets)
+{
+	size_t i;
+
+	for (i = 0; targets[i]; i++)
+		free(targets[i]);
+	free(targets);
+}
+
+static int check_progs(const struct blkbpf_object *obj,
+		       struct blkbpf_prog *chosen, const char *on)
+{
+	struct json_object *all = must(json_object_new_array());
+	struct blkbpf_prog *prog = NULL;
+	char **targets = check_targets(on), **target;
+	int verdict = 0, ret = EXIT_OK;
+
+	if (!targets) {
+		json_object_put(all);
+		return EXIT_FAILED;
+	}
+	while (verdict >= 0 && (prog = next_kept(obj, chosen, prog))) {
+		for (target = targets; *target && verdict >= 0; target++) {
+			verdict = check_on(prog, *target, all);
+			if (verdict == BLKBPF_REFUSED)
+				ret = EXIT_FAILED;
+		}
+	}
+	free_targets(targets);
+	if (verdict < 0)
+		ret = fail_library();
+	else if (json_output) {
+		json_print(all);
+		return ret;
+	}
+	json_object_put(all);
+	return ret;
+}
+
+static int prog_check(int argc, char **argv)
+{
+	struct blkbpf_prog *chosen = NULL;
+	struct prog_choice choice = {};
+	struct blkbpf_object *obj;
+	int key, ret = EXIT_FAILED;
+
+	while ((key = next_option(argc, argv)) != -1) {
+		switch (key) {
+		case OPT_ON:
+			choice.target = optarg;
+			break;
+		case OPT_SET:
+			if (!choice_add_set(&choice, optarg))
+				return EXIT_USAGE;
+			break;
+		case OPT_PROGRAM:
+			choice.name = optarg;
+			break;
+		}
+	}
+	if (!operands_ok(argc, 1, 1))
+		return EXIT_USAGE;
+	obj = open_object(argv[optind], &choice);
+	if (obj && choice.name)
+		chosen = blkbpf_object__find_prog(obj, choice.name);
+	if (obj && choice.name && !chosen)
+		fail_library();
+	else if (obj)
+		ret = check_progs(obj, chosen, choice.target);
+	blkbpf_object__close(obj);
+	free(choice.set);
+	return ret;
+}
+
+static const struct opt check_opts[] = {
+	{ OPT_ON, "on", "TARGET",
+	  "check for this target alone, instead of the kernel,\n"
+	  "user space and each drive" },
+	{ OPT_SET, "set", "VAR=VALUE", "give a global variable its value" },
+	{ OPT_PROGRAM, "program", "NAME", "check this program of several" },
+	{}
+};
+
+const struct command prog_check_command = {
+	.name = "prog check",
+	.operands = "FILE.bpf.o",
+	.brief = "say where a program can run, and what is in the way elsewhere",
+	.opts = check_opts,
+	.run = prog_check,
+};
+
 const struct command prog_load_command = {
 	.name = "prog load",
 	.operands = "FILE.bpf.o",
 	.brief = "verify a program, load it into the kernel, and keep it",
 	.opts = load_opts,
 	.run = prog_load,
-};
-
-const struct command prog_list_command = {
-	.name = "prog list",
-	.operands = "",
-	.brief = "list the loaded programs, their pins and attachments",
-	.run = prog_list,
-};
-
-const struct command prog_show_command = {
-	.name = "prog show",
-	.operands = "PIN|NAME|ID",
-	.brief = "show one loaded program",
-	.run = prog_show,
 };

@@ -15,9 +15,29 @@
 enum {
 	OPT_SET = OPT_LONG, OPT_ARG, OPT_PROGRAM, OPT_RANGE, OPT_UNIT,
 	OPT_THREADS, OPT_COUNT, OPT_LIMIT, OPT_PRINT, OPT_STATS, OPT_GLOBALS,
+	OPT_ON, OPT_BUFFERED, OPT_TRACE, OPT_WHERE, OPT_RECORD, OPT_LAYOUT,
+	OPT_MATCH, OPT_DUMP, OPT_CURSOR,
 };
 
 static const struct opt scan_opts[] = {
+	{ OPT_ON, "on", "TARGET",
+	  "where the program runs: kernel (default); user: in\n"
+	  "this process, without privilege or module, over a\n"
+	  "device or a plain file; a drive, as csd0; or auto:\n"
+	  "the drive that has the data, else the kernel" },
+	{ OPT_WHERE, "where", "EXPR",
+	  "instead of a program: find the records for which\n"
+	  "this holds, as 'u32le@8 < 1000 && u8@12 in 5..9'" },
+	{ OPT_RECORD, "record", "N", "bytes of a record (--where)" },
+	{ OPT_LAYOUT, "layout", "FILE:TYPE",
+	  "name fields as this C header, or object file with\n"
+	  "BTF, does (--where); as item.h:'struct item'" },
+	{ OPT_MATCH, "match", "TEXT",
+	  "instead of a program: find this text, or bytes as\n"
+	  "hex:6162" },
+	{ OPT_DUMP, "dump", "bpf|c",
+	  "print the program of --where or --match, and do\n"
+	  "not scan" },
 	{ OPT_SET, "set", "VAR=VALUE", "give a global variable its value" },
 	{ OPT_ARG, "arg", "N=V", "give the program its argument N" },
 	{ OPT_PROGRAM, "program", "NAME", "scan with this program of several" },
@@ -28,6 +48,9 @@ static const struct opt scan_opts[] = {
 	{ OPT_THREADS, "threads", "N", "use at most so many CPUs" },
 	{ OPT_COUNT, "count", NULL, "print the number of matches alone" },
 	{ OPT_LIMIT, "limit", "N", "end after N matches" },
+	{ OPT_CURSOR, "cursor", "R:P:S",
+	  "go on where a scan of the same ranges and unit\n"
+	  "ended, by what --stats or -j say" },
 	{ OPT_PRINT, "print", "WHAT",
 	  "pos: position and length of each match (default)\n"
 	  "lba: logical block, offset in it, and length\n"
@@ -37,14 +60,22 @@ static const struct opt scan_opts[] = {
 	{ OPT_STATS, "stats", NULL, "print statistics to stderr" },
 	{ OPT_GLOBALS, "dump-globals", NULL,
 	  "print the program's global variables at the end" },
+	{ OPT_BUFFERED, "buffered", NULL,
+	  "read through the page cache (--on user)" },
+	{ OPT_TRACE, "trace", NULL,
+	  "if the program fails, print what it did in that\n"
+	  "unit (--on user)" },
 	{}
 };
 
 struct scan_args {
 	struct prog_choice choice;
+	struct expr_choice expr;
 	struct blkbpf_scan_opts opts;
 	struct blk_bpf_range *ranges;
 	size_t nr_ranges;
+	int *devs;
+	size_t nr_devs;
 	enum print_what print;
 	bool print_given;
 	bool count;
@@ -91,6 +122,36 @@ static bool size32_option(const char *name, const char *text, uint32_t *value)
 	return false;
 }
 
+static bool cursor_part(char **rest, uint64_t most, uint64_t *value)
+{
+	const char *part = strsep(rest, ":");
+
+	return part && *part != '-' && parse_u64(part, value) && *value <= most;
+}
+
+static bool cursor_option(struct scan_args *args, const char *text)
+{
+	char *copy = must(strdup(text)), *rest = copy;
+	uint64_t range, pos, skip;
+	bool ok;
+
+	ok = cursor_part(&rest, UINT32_MAX, &range) &&
+	     cursor_part(&rest, UINT64_MAX, &pos) &&
+	     cursor_part(&rest, UINT32_MAX, &skip) && !rest;
+	free(copy);
+	if (!ok) {
+		fail_usage("scan: --cursor %s: give RANGE:POSITION:SKIP, as a scan that ended early says it",
+			   text);
+		return false;
+	}
+	args->opts.cursor = (struct blk_bpf_cursor) {
+		.range = range,
+		.pos = pos,
+		.skip = skip,
+	};
+	return true;
+}
+
 static bool print_option(struct scan_args *args, const char *text)
 {
 	static const char *const names[] = {
@@ -108,6 +169,37 @@ static bool print_option(struct scan_args *args, const char *text)
 	}
 	fail_usage("scan: --print %s: give pos, lba, text, bytes or none", text);
 	return false;
+}
+
+static bool expr_option(struct scan_args *args, int key)
+{
+	switch (key) {
+	case OPT_WHERE:
+		args->expr.where = optarg;
+		break;
+	case OPT_RECORD:
+		return size32_option("record", optarg, &args->expr.record);
+	case OPT_LAYOUT:
+		args->expr.layout = optarg;
+		break;
+	case OPT_MATCH:
+		args->expr.match = optarg;
+		break;
+	case OPT_DUMP:
+		if (strcmp(optarg, "bpf") && strcmp(optarg, "c")) {
+			fail_usage("scan: --dump %s: give bpf or c", optarg);
+			return false;
+		}
+		args->expr.dump = optarg;
+		break;
+	}
+	return true;
+}
+
+static void print_trace(void *ctx, const char *line)
+{
+	(void)ctx;
+	fprintf(stderr, "trace: %s\n", line);
 }
 
 static bool scan_option(struct scan_args *args, int key)
@@ -135,6 +227,8 @@ static bool scan_option(struct scan_args *args, int key)
 			break;
 		fail_usage("scan: --limit %s: give a number above 0", optarg);
 		return false;
+	case OPT_CURSOR:
+		return cursor_option(args, optarg);
 	case OPT_PRINT:
 		return print_option(args, optarg);
 	case OPT_STATS:
@@ -143,6 +237,17 @@ static bool scan_option(struct scan_args *args, int key)
 	case OPT_GLOBALS:
 		args->globals = true;
 		break;
+	case OPT_ON:
+		args->choice.target = optarg;
+		break;
+	case OPT_BUFFERED:
+		args->opts.buffered = true;
+		break;
+	case OPT_TRACE:
+		args->opts.trace = print_trace;
+		break;
+	default:
+		return expr_option(args, key);
 	}
 	return true;
 }
@@ -208,9 +313,33 @@ static const char *status_name(const struct blkbpf_scan_result *result, int ret)
 	return "unknown";
 }
 
+/* Where an early end can be gone on from, by --cursor; "" after a whole scan. */
+static void cursor_text(const struct blkbpf_scan_result *result, int ret,
+			char *text, size_t size)
+{
+	const struct blk_bpf_cursor *cursor = &result->cursor;
+
+	*text = '\0';
+	if (ret || result->status != BLKBPF_SCAN_DONE)
+		snprintf(text, size, "%u:%llu:%u", cursor->range,
+			 (unsigned long long)cursor->pos, cursor->skip);
+}
+
 static uint64_t bytes_returned(const struct scan_printer *printer)
 {
 	return printer->records * sizeof(struct blk_bpf_match) + printer->bytes;
+}
+
+/* What a drive cost. */
+static void json_add_link(struct json_object *stats,
+			  const struct blk_bpf_scan_path *link)
+{
+	json_add_u64(stats, "link_to_drive", link->link_to_drive);
+	json_add_u64(stats, "link_to_host", link->link_to_host);
+	json_add_u64(stats, "link_data", link->link_data);
+	json_add_u64(stats, "commands", link->commands);
+	json_add_u64(stats, "programs_loaded", link->loads);
+	json_add_u64(stats, "drive_ns", link->drive_ns);
 }
 
 static struct json_object *json_result(const struct scan_args *args,
@@ -220,11 +349,15 @@ static struct json_object *json_result(const struct scan_args *args,
 {
 	struct json_object *obj = json_object_new_object(), *stats;
 	const struct blk_bpf_scan_stats *s = &result->stats;
+	char cursor[64];
 
+	cursor_text(result, ret, cursor, sizeof(cursor));
 	json_add_u64(obj, "count", result->matches);
 	json_add_str(obj, "status", status_name(result, ret));
 	if (ret)
 		json_add_str(obj, "error", blkbpf_last_error());
+	if (*cursor)
+		json_add_str(obj, "cursor", cursor);
 	stats = json_object_new_object();
 	json_add_u64(stats, "bytes_read", s->bytes_read);
 	json_add_u64(stats, "bytes_scanned", s->bytes_scanned);
@@ -235,9 +368,16 @@ static struct json_object *json_result(const struct scan_args *args,
 	json_add_u64(stats, "time_ns", s->time_ns);
 	json_add_u64(stats, "reads", s->reads);
 	json_add_u64(stats, "threads", s->threads);
+	if (result->insns)
+		json_add_u64(stats, "instructions", result->insns);
+	json_add_str(stats, "path", result->path);
+	if (result->link.cpu_ns)
+		json_add_u64(stats, "cpu_ns", result->link.cpu_ns);
+	if (result->link.commands)
+		json_add_link(stats, &result->link);
 	json_add(obj, "stats", stats);
 	if (args->globals)
-		json_add(obj, "globals", json_globals(printer->obj));
+		json_add_globals(obj, printer->obj);
 	return obj;
 }
 
@@ -245,7 +385,9 @@ static void print_stats(const struct scan_printer *printer,
 			const struct blkbpf_scan_result *result, int ret)
 {
 	const struct blk_bpf_scan_stats *s = &result->stats;
+	char cursor[64];
 
+	cursor_text(result, ret, cursor, sizeof(cursor));
 	fprintf(stderr,
 		"status         %s\n"
 		"matches        %llu\n"
@@ -256,23 +398,33 @@ static void print_stats(const struct scan_printer *printer,
 		"units          %llu\n"
 		"threads        %u\n"
 		"time           %llu us\n"
-		"in the program %llu us\n",
+		"in the program %llu us\n"
+		"path           %s\n",
 		status_name(result, ret), (unsigned long long)result->matches,
 		(unsigned long long)s->bytes_scanned,
 		(unsigned long long)s->bytes_read,
 		(unsigned long long)bytes_returned(printer),
 		(unsigned long long)s->reads, (unsigned long long)s->units,
 		s->threads, (unsigned long long)s->time_ns / 1000,
-		(unsigned long long)s->prog_ns / 1000);
-}
-
-static void print_globals(const struct blkbpf_object *obj)
-{
-	struct json_object *globals = json_globals(obj);
-
-	json_object_object_foreach(globals, name, value)
-		printf("%s = %s\n", name, json_object_to_json_string(value));
-	json_object_put(globals);
+		(unsigned long long)s->prog_ns / 1000, result->path);
+	if (*cursor)
+		fprintf(stderr, "cursor         %s\n", cursor);
+	if (result->insns)
+		fprintf(stderr, "instructions   %llu\n",
+			(unsigned long long)result->insns);
+	if (result->link.cpu_ns)
+		fprintf(stderr, "CPU time       %llu us\n",
+			(unsigned long long)result->link.cpu_ns / 1000);
+	if (result->link.commands)
+		fprintf(stderr,
+			"over the link  %llu bytes to the drive, %llu back, %llu of them scanned data\n"
+			"commands       %llu\n"
+			"on the drive   %llu us\n",
+			(unsigned long long)result->link.link_to_drive,
+			(unsigned long long)result->link.link_to_host,
+			(unsigned long long)result->link.link_data,
+			(unsigned long long)result->link.commands,
+			(unsigned long long)result->link.drive_ns / 1000);
 }
 
 /* What comes after the matches. */
@@ -311,7 +463,7 @@ static int scan_device(struct scan_args *args, const struct opened_prog *opened,
 		.obj = opened->obj,
 		.progress = isatty(STDERR_FILENO),
 	};
-	struct blkbpf_scan_result result;
+	struct blkbpf_scan_result result = { .sz = sizeof(result) };
 	size_t i;
 	int ret;
 
@@ -330,6 +482,10 @@ static int scan_device(struct scan_args *args, const struct opened_prog *opened,
 	args->opts.progress = scan_print_progress;
 	args->opts.ctx = &printer;
 	args->opts.stop = &stop;
+	args->opts.target = args->choice.target;
+	printer.devs = args->opts.nr_devs > 1;
+	if (args->opts.nr_devs == 1)
+		args->opts.nr_devs = 0;
 
 	scan_print_begin(&printer);
 	set_signals(printer.progress);
@@ -338,43 +494,126 @@ static int scan_device(struct scan_args *args, const struct opened_prog *opened,
 	return report(args, &printer, &result, ret);
 }
 
+static bool is_expr(const struct scan_args *args)
+{
+	return args->expr.where || args->expr.match;
+}
+
+/* An expression is a program: what goes with a file has no place beside it. */
+static int check_expr(const struct scan_args *args)
+{
+	const struct expr_choice *e = &args->expr;
+
+	if (e->where && e->match)
+		return fail_usage("scan: --where and --match do not go together");
+	if (!e->where && (e->record || e->layout))
+		return fail_usage("scan: --%s goes with --where",
+				  e->record ? "record" : "layout");
+	if (e->where && !e->record && !e->layout)
+		return fail_usage("scan: --where needs --record: the size of a record, or a --layout that has one");
+	if (!is_expr(args) && e->dump)
+		return fail_usage("scan: --dump goes with --where or --match");
+	if (is_expr(args) && (args->choice.nr || args->choice.name))
+		return fail_usage("scan: --%s goes with an object file, and --%s is a program itself",
+				  args->choice.nr ? "set" : "program",
+				  e->where ? "where" : "match");
+	if (is_expr(args) && args->opts.unit)
+		return fail_usage("scan: --unit does not go with --%s, which has a unit of its own",
+				  e->where ? "where" : "match");
+	return EXIT_OK;
+}
+
+static void close_devices(struct scan_args *args)
+{
+	size_t i;
+
+	for (i = 0; i < args->nr_devs; i++)
+		close(args->devs[i]);
+	free(args->devs);
+}
+
+/* All of them; blocks and size are of the first. Returns its descriptor. */
+static int open_devices(struct scan_args *args, int nr, char **paths,
+			struct blkbpf_dev_info *dev)
+{
+	struct blkbpf_dev_info other;
+	int i, fd, err;
+
+	args->devs = must(calloc(nr, sizeof(*args->devs)));
+	for (i = 0; i < nr; i++) {
+		fd = blkbpf_target_open(args->choice.target, paths[i],
+					i ? &other : dev);
+		if (fd < 0) {
+			err = errno;
+			close_devices(args);
+			errno = err;
+			return fd;
+		}
+		args->devs[args->nr_devs++] = fd;
+	}
+	args->opts.devs = args->devs;
+	args->opts.nr_devs = args->nr_devs;
+	return args->devs[0];
+}
+
 static int check_args(const struct scan_args *args, int argc)
 {
-	if (!operands_ok(argc, 2, 2))
+	int operands = is_expr(args) ? args->expr.dump ? 0 : 1 : 2;
+
+	if (is_expr(args) && argc - optind > operands)
+		return fail_usage("scan: there is too much: with --%s it takes %s",
+				  args->expr.where ? "where" : "match",
+				  operands ? "DEVICE|FILE alone" :
+				  "no device if the program is to be printed");
+	/* A program goes over several devices. */
+	if (!operands_ok(argc, operands, operands == 2 ? 1 + (int)BLK_BPF_DEVS_MAX :
+							 operands))
 		return EXIT_USAGE;
 	if (args->count && args->opts.limit)
 		return fail_usage("scan: --count and --limit do not go together");
 	if (args->count && args->print_given)
 		return fail_usage("scan: --count prints no matches: leave out --print");
-	return EXIT_OK;
+	return check_expr(args);
+}
+
+static int scan_with(struct scan_args *args, int nr, char **operands)
+{
+	const int first = !is_expr(args);
+	struct blkbpf_dev_info dev;
+	struct opened_prog opened;
+	int dev_fd, ret;
+
+	dev_fd = open_devices(args, nr - first, operands + first, &dev);
+	if (dev_fd < 0)
+		return fail_library();
+	if (is_expr(args))
+		ret = open_prog_of(open_expr(&args->expr), &args->choice, &opened);
+	else
+		ret = open_prog(operands[0], &args->choice, &opened);
+	if (!ret) {
+		if (args->globals && !opened.obj)
+			ret = fail_usage("scan: --dump-globals goes with an object file");
+		else
+			ret = scan_device(args, &opened, dev_fd, &dev);
+		close_prog(&opened);
+	}
+	close_devices(args);
+	return ret;
 }
 
 static int scan(int argc, char **argv)
 {
 	struct scan_args args = { .opts.sz = sizeof(args.opts) };
-	struct blkbpf_dev_info dev;
-	struct opened_prog opened;
-	int key, dev_fd, ret;
+	int key, ret;
 
 	while ((key = next_option(argc, argv)) != -1)
 		if (!scan_option(&args, key))
 			return EXIT_USAGE;
 	ret = check_args(&args, argc);
-	if (ret)
-		return ret;
-
-	dev_fd = blkbpf_dev_open(argv[optind + 1], &dev);
-	if (dev_fd < 0)
-		return fail_library();
-	ret = open_prog(argv[optind], &args.choice, &opened);
-	if (!ret) {
-		if (args.globals && !opened.obj)
-			ret = fail_usage("scan: --dump-globals goes with an object file");
-		else
-			ret = scan_device(&args, &opened, dev_fd, &dev);
-		close_prog(&opened);
-	}
-	close(dev_fd);
+	if (!ret && args.expr.dump)
+		ret = dump_expr(&args.expr);
+	else if (!ret)
+		ret = scan_with(&args, argc - optind, argv + optind);
 	free(args.ranges);
 	free(args.choice.set);
 	return ret;
@@ -382,7 +621,7 @@ static int scan(int argc, char **argv)
 
 const struct command scan_command = {
 	.name = "scan",
-	.operands = "PROG|FILE.bpf.o DEVICE",
+	.operands = "PROG|FILE.bpf.o DEVICE|FILE...",
 	.brief = "run a program over a block device and print what it finds",
 	.opts = scan_opts,
 	.run = scan,

@@ -13,6 +13,7 @@ enum print_what { PRINT_POS, PRINT_LBA, PRINT_TEXT, PRINT_BYTES, PRINT_NONE };
  * @what:       of --print
  * @block_size: of the device's logical blocks
  * @obj:        for the global variables; NULL for a pinned program
+ * @devs:       there are several devices: a match says of which it is
  * @progress:   there is a terminal for a progress line
  * @shown:      a progress line is on the terminal now
  * @write_error: stdout could not be written, and errno says why
@@ -24,6 +25,7 @@ struct scan_printer {
 	enum print_what what;
 	uint32_t block_size;
 	const struct blkbpf_object *obj;
+	bool devs;
 	bool progress;
 	bool shown;
 	bool write_error;

@@ -43,6 +43,8 @@ static void print_json(struct scan_printer *printer,
 	json_add_u64(obj, "pos", m->pos);
 	json_add_u64(obj, "len", m->len);
 	json_add_u64(obj, "lba", m->pos / printer->block_size);
+	if (printer->devs)
+		json_add_u64(obj, "dev", m->dev);
 	if (bytes)
 		json_add(obj, "hex", json_bytes_hex(bytes, m->len));
 	printf("%s%s", printer->records ? ",\n" : "\n", json_text(obj));
@@ -54,6 +56,9 @@ static void print_plain(const struct scan_printer *printer,
 {
 	unsigned long long pos = m->pos;
 
+	/* The number of the device, from 0, in the order of the operands. */
+	if (printer->devs && printer->what != PRINT_BYTES)
+		printf("%u ", m->dev);
 	switch (printer->what) {
 	case PRINT_POS:
 		printf("%llu %u\n", pos, m->len);

@@ -46,6 +46,11 @@ static const char *name_of(const char *const *names, size_t nr, size_t i)
 
 #define NAME_OF(names, i) name_of(names, ARRAY_SIZE(names), i)
 
+const char *op_name(uint32_t op)
+{
+	return NAME_OF(op_names, op);
+}
+
 static bool has_value(const struct blk_bpf_event *e)
 {
 	return e->type == BLK_BPF_EVENT_FAILED || e->type == BLK_BPF_EVENT_LOST ||
@@ -55,7 +60,7 @@ static bool has_value(const struct blk_bpf_event *e)
 static bool has_extent(const struct blk_bpf_event *e)
 {
 	return e->type == BLK_BPF_EVENT_MATCH || e->type == BLK_BPF_EVENT_FAILED ||
-	       e->type == BLK_BPF_EVENT_MISSED;
+	       e->type == BLK_BPF_EVENT_MISSED || e->type == BLK_BPF_EVENT_EJECTED;
 }
 
 /* With JSON one object a line, so that a reader need not wait for the end. */
@@ -68,7 +73,7 @@ static void print_event(const struct blk_bpf_event *e)
 		json_add_u64(obj, "time_ns", e->time_ns);
 		json_add_str(obj, "type", NAME_OF(event_names, e->type));
 		if (has_extent(e)) {
-			json_add_str(obj, "op", NAME_OF(op_names, e->op));
+			json_add_str(obj, "op", op_name(e->op));
 			json_add_u64(obj, "pos", e->pos);
 			json_add_u64(obj, "len", e->len);
 		}
@@ -81,7 +86,7 @@ static void print_event(const struct blk_bpf_event *e)
 	       (unsigned long long)e->time_ns % 1000000000,
 	       NAME_OF(event_names, e->type));
 	if (has_extent(e))
-		printf(" %s %llu %u", NAME_OF(op_names, e->op),
+		printf(" %s %llu %u", op_name(e->op),
 		       (unsigned long long)e->pos, e->len);
 	if (e->type == BLK_BPF_EVENT_FAILED)
 		printf(" %s", strerrorname_np(-e->value) ?: "error");

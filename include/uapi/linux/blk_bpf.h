@@ -8,7 +8,8 @@
  * Rules of this file: sizes and positions are in bytes; every struct that
  * crosses the border begins with its own size, so that it can grow at its end;
  * unknown flags, reserved fields that are not zero, and non-zero bytes beyond
- * what the kernel knows are refused.
+ * what the kernel knows are refused. A caller that knows less than the kernel
+ * gives the smaller size, and means 0 in every field that it does not know.
  */
 #ifndef _UAPI_LINUX_BLK_BPF_H
 #define _UAPI_LINUX_BLK_BPF_H
@@ -158,6 +159,8 @@ struct blk_bpf_hdr {
 #define BLK_BPF_FEAT_OVERLAP	(1ULL << 2)	/* blk_bpf_ops.overlap */
 #define BLK_BPF_FEAT_FAIL	(1ULL << 3)	/* BLK_BPF_ATTACH_MAY_FAIL */
 #define BLK_BPF_FEAT_STREAM	(1ULL << 4)	/* BLK_BPF_IOC_STREAM */
+#define BLK_BPF_FEAT_BUDGET	(1ULL << 5)	/* blk_bpf_attach.budget_ns */
+#define BLK_BPF_FEAT_TARGET	(1ULL << 6)	/* blk_bpf_scan.target and what follows */
 
 /**
  * struct blk_bpf_features - BLK_BPF_IOC_FEATURES: what this kernel can do
@@ -206,6 +209,13 @@ struct blk_bpf_last_msg {
 /* Do not call for reads. */
 #define BLK_BPF_ATTACH_NO_READS	(1U << 3)
 
+/* blk_bpf_attach.budget_ns */
+#define BLK_BPF_BUDGET_DEFAULT	1000000ULL	/* 1 ms: what 0 stands for */
+#define BLK_BPF_BUDGET_MAX	10000000000ULL	/* 10 s: the most, but for: */
+#define BLK_BPF_BUDGET_NONE	(~0ULL)		/* as long as it takes */
+/* How far a program may be behind its budget. */
+#define BLK_BPF_BUDGET_SLACK_NS	1000000000ULL	/* 1 s */
+
 /**
  * struct blk_bpf_attach - BLK_BPF_IOC_ATTACH: run a program on live I/O
  * @hdr:      flags: BLK_BPF_ATTACH_*
@@ -216,6 +226,15 @@ struct blk_bpf_last_msg {
  *	      attaching within one
  * @id:       out: names the attachment (never reused)
  * @args:     handed to the program in blk_bpf_ctx.args
+ * @budget_ns: the time that a call may take (nanoseconds): up to
+ *	      BLK_BPF_BUDGET_MAX, 0 for BLK_BPF_BUDGET_DEFAULT, or
+ *	      BLK_BPF_BUDGET_NONE
+ *
+ * A program whose calls have taken BLK_BPF_BUDGET_SLACK_NS more than their
+ * budget, on one CPU and in one kind of context, is ejected. A call that took
+ * less makes up for one that took more, until nothing is owed: so an interrupt,
+ * or a CPU that a hypervisor took away, ejects nobody. A call is not cut short;
+ * what it may do is bounded by the verifier.
  *
  * In effect for bios that are submitted after the ioctl returned. A bio of a
  * whole disk and one of a partition are both seen by an attachment to the disk.
@@ -231,13 +250,21 @@ struct blk_bpf_attach {
 	__s32 priority;
 	__u32 id;
 	__u64 args[BLK_BPF_NR_ARGS];
+	__u64 budget_ns;
 };
 
 /* blk_bpf_attachment.state */
 enum blk_bpf_attach_state {
 	BLK_BPF_STATE_LIVE	= 0,
-	BLK_BPF_STATE_EJECTED	= 1,	/* misbehaved: see @reason */
+	BLK_BPF_STATE_EJECTED	= 1,	/* misbehaved: see @exit and @reason */
 	BLK_BPF_STATE_GONE	= 2,	/* the device was removed */
+};
+
+/* blk_bpf_attachment.exit: why a program was ejected */
+enum blk_bpf_exit {
+	BLK_BPF_EXIT_NONE	= 0,	/* it was not */
+	BLK_BPF_EXIT_RETURN	= 1,	/* it returned what no program may */
+	BLK_BPF_EXIT_BUDGET	= 2,	/* it took longer than its budget */
 };
 
 /**
@@ -266,6 +293,14 @@ enum blk_bpf_attach_state {
  * @name:      blk_bpf_ops.name
  * @disk:      name of the block device
  * @reason:    why it was ejected, a sentence; else empty
+ * @budget_ns: in effect, never 0
+ * @exit:      enum blk_bpf_exit; what follows is 0 with BLK_BPF_EXIT_NONE
+ * @exit_op:   enum blk_bpf_op of the bio it was called for last
+ * @exit_value: BLK_BPF_EXIT_RETURN: what it returned; BLK_BPF_EXIT_BUDGET: how
+ *	       long it was at that bio (nanoseconds)
+ * @exit_pos:  position of the unit it was called for last
+ * @exit_len:  length of that unit
+ * @exit_time_ns: when, CLOCK_MONOTONIC
  */
 struct blk_bpf_attachment {
 	__u32 id;
@@ -291,13 +326,21 @@ struct blk_bpf_attachment {
 	char name[BLK_BPF_NAME_LEN];
 	char disk[32];
 	char reason[128];
+	__u64 budget_ns;
+	__u32 exit;
+	__u32 exit_op;
+	__s64 exit_value;
+	__u64 exit_pos;
+	__u64 exit_len;
+	__u64 exit_time_ns;
 };
 
 /**
  * struct blk_bpf_list - BLK_BPF_IOC_LIST: the attachments
  * @hdr:        flags must be 0
  * @start:      report attachments with an id of at least this
- * @entry_size: sizeof(struct blk_bpf_attachment), as the caller knows it
+ * @entry_size: sizeof(struct blk_bpf_attachment), as the caller knows it; what
+ *		the kernel does not know of it is set to zero
  * @entries:    user pointer to an array of @nr entries
  * @nr:         in: room; out: entries written, in order of id
  * @total:      out: attachments with an id of at least @start
@@ -347,7 +390,7 @@ enum blk_bpf_event_type {
 	BLK_BPF_EVENT_FAILED	= 1,	/* @pos, @len: the bio, @value: errno */
 	BLK_BPF_EVENT_MISSED	= 2,	/* @pos, @len: the bio */
 	BLK_BPF_EVENT_LOST	= 3,	/* @value: events the reader was too slow for */
-	BLK_BPF_EVENT_EJECTED	= 4,	/* @value: what the program returned */
+	BLK_BPF_EVENT_EJECTED	= 4,	/* @pos, @len: the unit, @value: see below */
 	BLK_BPF_EVENT_END	= 5,	/* the attachment or its device is gone */
 };
 
@@ -358,7 +401,8 @@ enum blk_bpf_event_type {
  * @len:     bytes
  * @type:    enum blk_bpf_event_type
  * @op:      enum blk_bpf_op
- * @value:   depends on @type
+ * @value:   depends on @type; of BLK_BPF_EVENT_EJECTED: what the program
+ *	     returned, or -ETIME if it took longer than its budget
  */
 struct blk_bpf_event {
 	__u64 time_ns;
@@ -407,7 +451,8 @@ enum blk_bpf_scan_status {
 /**
  * struct blk_bpf_cursor - where a scan goes on; all zero: at the beginning
  * @pos:    first byte that is not done yet, from the start of its range
- * @range:  index of the range
+ * @range:  index of the range; with several devices the ranges of the first come
+ *	    first, then those of the second, and so on
  * @skip:   matches of the unit at @pos that were returned already
  * @cookie: names results that the file keeps for the next call, or 0
  *
@@ -447,8 +492,46 @@ struct blk_bpf_scan_stats {
 	__u32 pad;
 };
 
+#define BLK_BPF_TARGET_LEN	16
+/* The most devices of one scan. */
+#define BLK_BPF_DEVS_MAX	64U
+
+/* blk_bpf_scan_path.path: which way the data went, bits */
+#define BLK_BPF_PATH_KERNEL	(1U << 0)	/* into this kernel */
+#define BLK_BPF_PATH_NEAR	(1U << 1)	/* from the drive's media to its memory */
+#define BLK_BPF_PATH_PEER	(1U << 2)	/* from a peer to the drive's memory */
+#define BLK_BPF_PATH_HOST	(1U << 3)	/* through host memory to the drive's */
+
 /**
- * struct blk_bpf_scan - BLK_BPF_IOC_SCAN: run a program over a block device
+ * struct blk_bpf_scan_path - what a call cost beside the reading of the device
+ * @path:          BLK_BPF_PATH_*
+ * @loads:         programs that were downloaded to the target
+ * @link_to_drive: bytes that crossed the host's link to the drive: commands and
+ *		   their data
+ * @link_to_host:  bytes that came back: data and completions
+ * @link_data:     scanned data in both of these (bytes)
+ * @commands:      commands to the drive
+ * @insns:         BPF instructions that the drive says it executed
+ * @drive_ns:      time that the drive took for programs, as seen from the host,
+ *		   in nanoseconds
+ * @cpu_ns:        CPU time of the calling task in the call, in nanoseconds
+ *
+ * On the kernel target all but @path and @cpu_ns are 0.
+ */
+struct blk_bpf_scan_path {
+	__u32 path;
+	__u32 loads;
+	__u64 link_to_drive;
+	__u64 link_to_host;
+	__u64 link_data;
+	__u64 commands;
+	__u64 insns;
+	__u64 drive_ns;
+	__u64 cpu_ns;
+};
+
+/**
+ * struct blk_bpf_scan - BLK_BPF_IOC_SCAN: run a program over block devices
  * @hdr:         flags: BLK_BPF_SCAN_*
  * @prog_fd:     struct_ops map of type blk_bpf_ops, loaded and updated
  * @dev_fd:      block device, opened for reading
@@ -466,6 +549,20 @@ struct blk_bpf_scan_stats {
  * @status:      out: enum blk_bpf_scan_status
  * @data_used:   out: bytes written to @data
  * @stats:       out: of this call
+ * @target:      where to run: "" or "kernel", or the name of a drive in
+ *		 /sys/class/csd, NUL-terminated
+ * @devs:        user pointer to an array of __s32: the devices to scan, in this
+ *		 order, in place of @dev_fd, which is -1 then; or 0
+ * @nr_devs:     its length, at most BLK_BPF_DEVS_MAX
+ * @image_len:   bytes of @image
+ * @image:       user pointer to the same program as a struct nvme_csd_image, for
+ *		 a drive; else 0
+ * @globals:     user pointer to the program's writable global variables, those
+ *		 of the image in its order and without gaps; in: their values, out:
+ *		 their values at the end of the call; or 0: those of the image
+ * @globals_len: bytes of @globals, 0 or the sum of their sizes
+ * @pad:         zero
+ * @path:        out: which way the data went, and what crossed the link
  *
  * Units are laid from the start of each range; the last of a range may be
  * short. Ranges need no alignment. Data is read as by O_DIRECT: what is dirty
@@ -475,10 +572,21 @@ struct blk_bpf_scan_stats {
  * All output fields are written also when an error is returned, so that
  * nothing found is lost: @cursor then names the unit that could not be done.
  *
+ * Of several devices each is scanned by the same ranges, one after the other in
+ * the order of the answer, and blk_bpf_match.dev tells them apart.
+ *
+ * A drive takes CAP_SYS_ADMIN, as whatever else gives commands to it.
+ *
  * Returns 0 or: -EINVAL (ranges, unit, flags, program), -EBADF, -ENOTBLK,
  * -EACCES (device not opened for reading), -EFAULT, -ENOMEM, -EOVERFLOW (a match
  * longer than @data), -EPROTO (the program returned nonsense), an error of the
- * device, or the negative errno that the program returned.
+ * device, or the negative errno that the program returned. Of a drive also: -ENOENT
+ * (there is none of that name), -EPERM, -ENOEXEC (it refuses the program), -EBUSY
+ * (no room for it, or it has too much to do), -EOPNOTSUPP (it cannot scan this
+ * device), -ENODEV (it was removed), -ENOTRECOVERABLE (it was reset), -ETIMEDOUT
+ * (it does not answer, or the program takes too long), -EBADMSG (it contradicts
+ * itself), -EINTR (the task was killed while the program was sent), -EREMOTEIO
+ * (another error of the drive's).
  */
 struct blk_bpf_scan {
 	struct blk_bpf_hdr hdr;
@@ -498,6 +606,15 @@ struct blk_bpf_scan {
 	__u32 status;
 	__u64 data_used;
 	struct blk_bpf_scan_stats stats;
+	char target[BLK_BPF_TARGET_LEN];
+	__u64 devs;
+	__u32 nr_devs;
+	__u32 image_len;
+	__u64 image;
+	__u64 globals;
+	__u32 globals_len;
+	__u32 pad;
+	struct blk_bpf_scan_path path;
 };
 
 /**

@@ -47,6 +47,7 @@ int blkbpf_attach(const struct blkbpf_prog *prog, int dev_fd,
 	}
 	attach.hdr.flags = opts.flags;
 	attach.priority = opts.priority;
+	attach.budget_ns = opts.budget_ns;
 	memcpy(attach.args, opts.args, sizeof(attach.args));
 	ret = control_ioctl(control, BLK_BPF_IOC_ATTACH, &attach, prog->name);
 	if (ret) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Setting and reading global variables by name and BTF type. */
+/* Finding and setting global variables by name and BTF type. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -8,16 +8,7 @@
 #include <strings.h>
 #include "internal.h"
 
-/* A global variable, found in the object's BTF. */
-struct var {
-	const char *name;
-	const struct btf_type *type;	/* without typedef, const, volatile */
-	__u32 type_id;
-	__u32 size;
-	unsigned char *data;
-};
-
-static const struct btf_type *skip_mods(const struct btf *btf, __u32 id)
+const struct btf_type *skip_mods(const struct btf *btf, __u32 id)
 {
 	const struct btf_type *t = btf__type_by_id(btf, id);
 
@@ -32,10 +23,9 @@ static bool is_globals(const char *section)
 	       !strncmp(section, ".bss", 4);
 }
 
-/* Call @fn for each global variable until it returns something. */
-static int for_each_var(const struct blkbpf_object *obj,
-			int (*fn)(const struct btf *btf, const struct var *var,
-				  void *ctx), void *ctx)
+int for_each_var(const struct blkbpf_object *obj,
+		 int (*fn)(const struct btf *btf, const struct var *var, void *ctx),
+		 void *ctx)
 {
 	const struct btf *btf = bpf_object__btf(obj->bpf);
 	__u32 id, nr = btf ? btf__type_cnt(btf) : 0;
@@ -44,7 +34,6 @@ static int for_each_var(const struct blkbpf_object *obj,
 	for (id = 1; id < nr && !ret; id++) {
 		const struct btf_type *sec = btf__type_by_id(btf, id), *v;
 		const struct btf_var_secinfo *vsi;
-		struct bpf_map *map;
 		unsigned char *data;
 		size_t size;
 		int i;
@@ -52,9 +41,8 @@ static int for_each_var(const struct blkbpf_object *obj,
 		if (!btf_is_datasec(sec) ||
 		    !is_globals(btf__name_by_offset(btf, sec->name_off)))
 			continue;
-		map = bpf_object__find_map_by_name(obj->bpf,
-				btf__name_by_offset(btf, sec->name_off));
-		data = map ? bpf_map__initial_value(map, &size) : NULL;
+		data = object_section(obj, btf__name_by_offset(btf, sec->name_off),
+				      &size);
 		vsi = btf_var_secinfos(sec);
 		for (i = 0; data && i < btf_vlen(sec) && !ret; i++, vsi++) {
 			struct var var = { .size = vsi->size };
@@ -100,32 +88,32 @@ static bool find_var(const struct blkbpf_object *obj, const char *name,
 	return true;
 }
 
-/* "__u32 x[4]" for messages */
-static void print_var(FILE *f, const struct btf *btf, const struct var *var)
+void print_type(FILE *f, const struct btf *btf, __u32 type_id, const char *name)
 {
-	const struct btf_type *t = btf__type_by_id(btf, var->type_id), *next;
-	__u32 nelems = 0;
+	const struct btf_type *t = btf__type_by_id(btf, type_id), *array = NULL;
 	const char *kind;
 
-	for (;;) {
-		if (btf_is_array(t)) {
-			nelems = btf_array(t)->nelems;
-			next = btf__type_by_id(btf, btf_array(t)->type);
-		} else if (btf_is_mod(t)) {
-			next = btf__type_by_id(btf, t->type);
-		} else {
-			break;
-		}
-		if (!next)
-			return;
-		t = next;
+	/* A typedef's name says more than what it stands for, but for an array. */
+	while (t && (btf_is_mod(t) || btf_is_array(t))) {
+		if (!array && btf_is_array(t))
+			array = t;
+		t = btf__type_by_id(btf, btf_is_array(t) ? btf_array(t)->type :
+							   t->type);
 	}
-	kind = btf_is_struct(t) ? "struct " : btf_is_union(t) ? "union " :
-	       btf_is_any_enum(t) ? "enum " : btf_is_ptr(t) ? "pointer" : "";
-	fprintf(f, "%s%s %s", kind, btf__name_by_offset(btf, t->name_off),
-		var->name);
-	if (nelems)
-		fprintf(f, "[%u]", nelems);
+	if (!t)
+		return;
+	kind = btf_is_struct(t) ? "struct" : btf_is_union(t) ? "union" :
+	       btf_is_any_enum(t) ? "enum" : btf_is_ptr(t) ? "pointer" : "";
+	fputs(kind, f);
+	if (t->name_off)
+		fprintf(f, "%s%s", *kind ? " " : "",
+			btf__name_by_offset(btf, t->name_off));
+	if (name)
+		fprintf(f, " %s", name);
+	for (; array && array != t; array = btf__type_by_id(btf,
+			btf_is_array(array) ? btf_array(array)->type : array->type))
+		if (btf_is_array(array))
+			fprintf(f, "[%u]", btf_array(array)->nelems);
 }
 
 struct listing {
@@ -138,7 +126,7 @@ static int list_var(const struct btf *btf, const struct var *var, void *ctx)
 	struct listing *list = ctx;
 
 	fputs(list->any ? ", " : "there is ", list->f);
-	print_var(list->f, btf, var);
+	print_type(list->f, btf, var->type_id, var->name);
 	list->any = true;
 	return 0;
 }
@@ -343,7 +331,7 @@ static bool is_byte(const struct btf_type *t)
 	       !(btf_int_encoding(t) & BTF_INT_BOOL);
 }
 
-static bool is_bytes(const struct btf *btf, const struct btf_type *t)
+bool is_bytes(const struct btf *btf, const struct btf_type *t)
 {
 	return btf_is_array(t) && is_byte(skip_mods(btf, btf_array(t)->type));
 }
@@ -457,135 +445,68 @@ int blkbpf_object__set(struct blkbpf_object *obj, const char *name,
 	return ret ? ret : remember_set(obj, name);
 }
 
-/* A walk over the leaves of a variable; @path grows and shrinks with it. */
-struct reader {
-	const struct btf *btf;
-	int (*fn)(void *ctx, const struct blkbpf_value *v);
-	void *ctx;
-};
-
-static __u64 load_number(const unsigned char *data, __u32 size, bool is_signed)
+static bool is_writable(const char *section)
 {
-	__u64 value = 0;
-
-	memcpy(&value, data, size);	/* little-endian, as store_number() */
-	if (is_signed && size < 8 && value >> (8 * size - 1))
-		value |= ~0ULL << (8 * size);
-	return value;
+	return is_globals(section) && strncmp(section, ".rodata", 7);
 }
 
-static int read_scalar(const struct reader *r, const struct btf_type *t,
-		       const unsigned char *data, const char *path)
+int object_save(struct blkbpf_object *obj)
 {
-	struct blkbpf_value v = { .path = path };
-	bool is_signed;
-	int i;
+	const struct btf *btf = bpf_object__btf(obj->bpf);
+	__u32 id, nr = btf ? btf__type_cnt(btf) : 0;
 
-	if (t->size > 8)
-		return 0;
-	is_signed = btf_is_int(t) ? btf_int_encoding(t) & BTF_INT_SIGNED :
-				    btf_kflag(t);
-	v.u = load_number(data, t->size, is_signed);
-	v.s = v.u;
-	v.type = is_signed ? BLKBPF_VALUE_SIGNED : BLKBPF_VALUE_UNSIGNED;
-	if (btf_is_int(t) && btf_int_encoding(t) & BTF_INT_BOOL)
-		v.type = BLKBPF_VALUE_BOOL;
-	if (btf_is_any_enum(t))
-		v.type = BLKBPF_VALUE_ENUM;
-	for (i = 0; btf_is_enum(t) && i < btf_vlen(t); i++)
-		if ((__u32)btf_enum(t)[i].val == (__u32)v.u)
-			v.name = btf__name_by_offset(r->btf,
-						     btf_enum(t)[i].name_off);
-	for (i = 0; btf_is_enum64(t) && i < btf_vlen(t); i++)
-		if (btf_enum64_value(&btf_enum64(t)[i]) == v.u)
-			v.name = btf__name_by_offset(r->btf,
-						     btf_enum64(t)[i].name_off);
-	return r->fn(r->ctx, &v);
-}
+	for (id = 1; id < nr; id++) {
+		const struct btf_type *t = btf__type_by_id(btf, id);
+		const char *name = btf__name_by_offset(btf, t->name_off);
+		struct saved *saved;
+		size_t size;
+		void *data;
 
-static int read_value(const struct reader *r, __u32 type_id,
-		      const unsigned char *data, const char *path);
-
-static int read_array(const struct reader *r, const struct btf_type *t,
-		      const unsigned char *data, const char *path)
-{
-	const struct btf_array *array = btf_array(t);
-	__s64 size = btf__resolve_size(r->btf, array->type);
-	char *element;
-	__u32 i;
-	int ret = 0;
-
-	if (is_bytes(r->btf, t)) {
-		struct blkbpf_value v = {
-			.path = path,
-			.type = BLKBPF_VALUE_BYTES,
-			.bytes = data,
-			.len = array->nelems,
-		};
-
-		return r->fn(r->ctx, &v);
-	}
-	for (i = 0; size > 0 && i < array->nelems && !ret; i++) {
-		if (asprintf(&element, "%s[%u]", path, i) < 0)
-			return blkbpf_err(ENOMEM, "%s: out of memory", path);
-		ret = read_value(r, array->type, data + i * size, element);
-		free(element);
-	}
-	return ret;
-}
-
-static int read_members(const struct reader *r, const struct btf_type *t,
-			const unsigned char *data, const char *path)
-{
-	const struct btf_member *m = btf_members(t);
-	const char *name;
-	char *member;
-	int i, ret = 0;
-
-	for (i = 0; i < btf_vlen(t) && !ret; i++, m++) {
-		__u32 offset = btf_member_bit_offset(t, i);
-
-		if (btf_member_bitfield_size(t, i))
+		if (!btf_is_datasec(t) || !is_writable(name))
 			continue;
-		name = btf__name_by_offset(r->btf, m->name_off);
-		/* the members of an anonymous struct belong to the outer one */
-		if (asprintf(&member, "%s%s%s", path, *name ? "." : "", name) < 0)
-			return blkbpf_err(ENOMEM, "%s: out of memory", path);
-		ret = read_value(r, m->type, data + offset / 8, member);
-		free(member);
+		data = object_section(obj, name, &size);
+		if (!data)
+			continue;
+		saved = malloc(sizeof(*saved) + size);
+		if (saved)
+			saved->name = strdup(name);
+		if (!saved || !saved->name) {
+			free(saved);
+			return blkbpf_err(ENOMEM, "%s: out of memory", obj->path);
+		}
+		saved->size = size;
+		memcpy(saved->data, data, size);
+		saved->next = obj->saved;
+		obj->saved = saved;
 	}
-	return ret;
-}
-
-static int read_value(const struct reader *r, __u32 type_id,
-		      const unsigned char *data, const char *path)
-{
-	const struct btf_type *t = skip_mods(r->btf, type_id);
-
-	if (!t)
-		return 0;
-	if (btf_is_int(t) || btf_is_any_enum(t))
-		return read_scalar(r, t, data, path);
-	if (btf_is_array(t))
-		return read_array(r, t, data, path);
-	if (btf_is_composite(t))
-		return read_members(r, t, data, path);
 	return 0;
 }
 
-static int read_var(const struct btf *btf, const struct var *var, void *ctx)
+void object_free_saved(struct blkbpf_object *obj)
 {
-	struct reader *r = ctx;
+	struct saved *saved, *next;
 
-	r->btf = btf;
-	return read_value(r, var->type_id, var->data, var->name);
+	for (saved = obj->saved; saved; saved = next) {
+		next = saved->next;
+		free(saved->name);
+		free(saved);
+	}
+	obj->saved = NULL;
 }
 
-int blkbpf_object__globals(const struct blkbpf_object *obj,
-			   int (*fn)(void *ctx, const struct blkbpf_value *v),
-			   void *ctx)
+int blkbpf_object__reset(struct blkbpf_object *obj)
 {
-	struct reader r = { .fn = fn, .ctx = ctx };
+	const struct saved *saved;
+	size_t size;
+	void *data;
 
-	return for_each_var(obj, read_var, &r);
+	if (!obj->target)
+		return blkbpf_err(EINVAL, "%s: it is not loaded: its variables are as they were set",
+				  obj->path);
+	for (saved = obj->saved; saved; saved = saved->next) {
+		data = object_section(obj, saved->name, &size);
+		if (data && size == saved->size)
+			memcpy(data, saved->data, size);
+	}
+	return 0;
 }

@@ -31,6 +31,20 @@ extern "C" {
 #define LIBBLKBPF_MAJOR_VERSION 0
 #define LIBBLKBPF_MINOR_VERSION 1
 
+/*
+ * Targets: the places where programs run. "kernel" is the running kernel with
+ * its module; "user" is the calling process, which needs neither privilege nor
+ * module. NULL means "kernel" wherever a target is named.
+ */
+
+/**
+ * blkbpf_target_next - walk over the names of the targets
+ * @prev: NULL for the first
+ *
+ * Return: a name, or NULL after the last.
+ */
+LIBBLKBPF_API const char *blkbpf_target_next(const char *prev);
+
 /* Where the library and the command keep their pins. */
 #define BLKBPF_PIN_ROOT		"/sys/fs/bpf/blkbpf"
 #define BLKBPF_PIN_ATTACH	BLKBPF_PIN_ROOT "/attach"
@@ -92,6 +106,51 @@ struct blkbpf_prog;
 LIBBLKBPF_API struct blkbpf_object *blkbpf_object__open(const char *path);
 
 /**
+ * struct blkbpf_expr_opts - of what records an expression speaks
+ * @sz:     sizeof(struct blkbpf_expr_opts)
+ * @record: bytes of a record, 1 to BLK_BPF_UNIT_MAX; 0: the size of @type
+ * @layout: a file with BTF, an object file or the BTF alone, whose @type names
+ *	    fields; NULL: the expression says offsets
+ * @type:   "struct NAME", "union NAME", or the name of a typedef
+ * @column: receives where the expression is wrong, from 1; 0 if that is not what
+ *	    is wrong. May be NULL
+ */
+struct blkbpf_expr_opts {
+	size_t sz;
+	uint32_t record;
+	const char *layout;
+	const char *type;
+	size_t *column;
+};
+
+/**
+ * blkbpf_object__where - make a program of an expression
+ * @expr: over the fields of a record; blkbpf-scan(8) has the grammar
+ * @opts: see there; the size of a record has to come from somewhere
+ *
+ * The object is like one that was opened: it has one program, "where", which
+ * emits the records that the expression is true for, and no variables. Its
+ * instructions are the same for every target. A scan leaves its unit as it is.
+ *
+ * Return: the object, or NULL with errno set: EINVAL for an expression that is
+ * not understood.
+ */
+LIBBLKBPF_API struct blkbpf_object *
+blkbpf_object__where(const char *expr, const struct blkbpf_expr_opts *opts);
+
+/**
+ * blkbpf_object__match - make a program that searches for bytes
+ * @what: a text; or "hex:" and pairs of hexadecimal digits; or "text:" and a text
+ *	  that begins like one of these. 1 to 64 bytes
+ *
+ * As blkbpf_object__where(); the program, "match", emits every place where the
+ * bytes begin, also where they reach into the next unit.
+ *
+ * Return: the object, or NULL with errno set.
+ */
+LIBBLKBPF_API struct blkbpf_object *blkbpf_object__match(const char *what);
+
+/**
  * blkbpf_object__close - free an object and its programs
  * @obj: may be NULL
  *
@@ -135,6 +194,27 @@ LIBBLKBPF_API int blkbpf_object__set(struct blkbpf_object *obj, const char *var,
 LIBBLKBPF_API int blkbpf_object__load(struct blkbpf_object *obj);
 
 /**
+ * blkbpf_object__load_on - verify and make ready on a target
+ * @obj:    an object that is not loaded yet
+ * @target: where; NULL: as blkbpf_object__load()
+ *
+ * On "user" the programs are verified by the library's own engine and compiled
+ * for this machine; they can scan, and can neither be pinned nor attached. The
+ * same holds for their global variables as for those in the kernel.
+ *
+ * On a drive, "csd0" and the others that blkbpf_drives() finds, the programs are
+ * loaded into the kernel first, whose verifier has to accept them; a scan
+ * downloads them. "auto" means the drive that has the data when a scan begins,
+ * and the kernel if there is none, or from where the drive fails: the answer is
+ * the same, and blkbpf_scan_result.path says what became of it.
+ *
+ * Return: 0; -ENOENT or -EOPNOTSUPP if there is no such target, and as
+ * blkbpf_object__load().
+ */
+LIBBLKBPF_API int blkbpf_object__load_on(struct blkbpf_object *obj,
+					 const char *target);
+
+/**
  * blkbpf_object__next_prog - walk over the programs, in the order of the file
  * @obj:  the object
  * @prev: NULL for the first
@@ -157,15 +237,68 @@ blkbpf_object__next_prog(const struct blkbpf_object *obj,
 LIBBLKBPF_API struct blkbpf_prog *
 blkbpf_object__find_prog(const struct blkbpf_object *obj, const char *name);
 
+/* What blkbpf_prog__check() finds. */
+enum blkbpf_verdict {
+	BLKBPF_RUNS	 = 0,	/* it would be loaded here */
+	BLKBPF_REFUSED	 = 1,	/* it would not: there are obstacles */
+	BLKBPF_UNCHECKED = 2,	/* nothing is in the way, but not all was checked */
+};
+
 /**
- * struct blkbpf_value - a leaf of a global variable, for blkbpf_object__globals()
+ * struct blkbpf_obstacle - what keeps a program from running on a target
+ * @reason:  a sentence
+ * @section: of the object file, of the instruction at fault; NULL if it is none,
+ *	     and then the others are NULL or 0 too
+ * @off:     where the instruction is in the section (bytes)
+ * @insn:    the instruction in words, or NULL
+ * @file:    of the source, from the object's debug information; NULL without
+ * @line:    in @file, from 1
+ * @text:    that line
+ */
+struct blkbpf_obstacle {
+	const char *reason;
+	const char *section;
+	uint64_t off;
+	const char *insn;
+	const char *file;
+	uint32_t line;
+	const char *text;
+};
+
+/**
+ * blkbpf_prog__check - find out whether a program runs on a target
+ * @prog:   of an object that is not loaded
+ * @target: where
+ * @fn:     called for each obstacle, and for what could not be checked; another
+ *	    value than 0 ends the check. May be NULL
+ * @ctx:    handed to @fn
+ *
+ * Needs no privilege and no kernel module; what only these could tell is left
+ * unchecked. The object stays as it is.
+ *
+ * Return: enum blkbpf_verdict, what @fn returned, or a negative errno.
+ */
+LIBBLKBPF_API int
+blkbpf_prog__check(struct blkbpf_prog *prog, const char *target,
+		   int (*fn)(void *ctx, const struct blkbpf_obstacle *obstacle),
+		   void *ctx);
+
+/**
+ * struct blkbpf_value - a part of a global variable
  * @path: "var", "var.member", "var[3].member"
- * @type: BLKBPF_VALUE_*
+ * @type: BLKBPF_VALUE_*; the last three come from blkbpf_object__globals_tree()
+ *	  alone
  * @u:    unsigned value, or a bool
  * @s:    signed value
  * @name: name of an enum's value, or NULL
  * @bytes: of a one-byte integer array, which is one leaf
  * @len:  length of @bytes
+ * @member: name of the variable or the member, as in @path; NULL for an element
+ *	    of an array
+ * @type_name: as C has it: "__u64", "struct point", "unsigned char[4]", or
+ *	       "unsigned int:3" for a bit-field; a struct without a name is "struct"
+ *
+ * All of it is the library's, and valid during the call.
  */
 struct blkbpf_value {
 	const char *path;
@@ -175,12 +308,17 @@ struct blkbpf_value {
 		BLKBPF_VALUE_BOOL,
 		BLKBPF_VALUE_ENUM,
 		BLKBPF_VALUE_BYTES,
+		BLKBPF_VALUE_STRUCT,	/* or a union: its members follow */
+		BLKBPF_VALUE_ARRAY,	/* its elements follow */
+		BLKBPF_VALUE_END,	/* of the last struct or array that began */
 	} type;
 	uint64_t u;
 	int64_t s;
 	const char *name;
 	const unsigned char *bytes;
 	size_t len;
+	const char *member;
+	const char *type_name;
 };
 
 /**
@@ -189,7 +327,8 @@ struct blkbpf_value {
  * @fn:  called for each leaf; another value than 0 ends the walk
  * @ctx: handed to @fn
  *
- * Pointers, floats and bit-fields are left out.
+ * Members of an unnamed struct belong to the one that it lies in. Pointers, floats
+ * and integers of more than 64 bits are left out.
  *
  * Return: 0, what @fn returned, or a negative errno.
  */
@@ -197,6 +336,29 @@ LIBBLKBPF_API int blkbpf_object__globals(const struct blkbpf_object *obj,
 					 int (*fn)(void *ctx,
 						   const struct blkbpf_value *v),
 					 void *ctx);
+
+/**
+ * blkbpf_object__globals_tree - read the global variables, nested as they are
+ * @obj: as for blkbpf_object__globals()
+ * @fn:  called for each leaf, and where a struct or an array begins and ends
+ * @ctx: handed to @fn
+ *
+ * Return: as blkbpf_object__globals().
+ */
+LIBBLKBPF_API int
+blkbpf_object__globals_tree(const struct blkbpf_object *obj,
+			    int (*fn)(void *ctx, const struct blkbpf_value *v),
+			    void *ctx);
+
+/**
+ * blkbpf_object__reset - put the variables back to what they were when loaded
+ * @obj: loaded, and none of its programs runs
+ *
+ * For another scan with the same programs.
+ *
+ * Return: 0, -EINVAL if it is not loaded.
+ */
+LIBBLKBPF_API int blkbpf_object__reset(struct blkbpf_object *obj);
 
 /*
  * Programs: one loaded struct_ops map of type blk_bpf_ops each
@@ -249,6 +411,22 @@ LIBBLKBPF_API int blkbpf_prog__fd(const struct blkbpf_prog *prog);
  */
 LIBBLKBPF_API int blkbpf_prog__pin(const struct blkbpf_prog *prog,
 				   const char *path);
+
+/* What blkbpf_prog__dump() writes. */
+enum blkbpf_dump {
+	BLKBPF_DUMP_BPF,	/* instructions, in words */
+	BLKBPF_DUMP_C,		/* C that does the same, of an expression's program */
+};
+
+/**
+ * blkbpf_prog__dump - show a program
+ * @prog:   of an object
+ * @format: what to write
+ *
+ * Return: a text to free(), or NULL.
+ */
+LIBBLKBPF_API char *blkbpf_prog__dump(struct blkbpf_prog *prog,
+				      enum blkbpf_dump format);
 
 /**
  * struct blkbpf_prog_info - a loaded program
@@ -337,6 +515,18 @@ struct blkbpf_dev_info {
 };
 
 /**
+ * blkbpf_target_open - open what a target can scan
+ * @target: the target; "user" takes regular files too
+ * @path:   of the device or file
+ * @info:   filled if not NULL; of a file with blocks of 512 bytes and no device
+ *	    number
+ *
+ * Return: a file descriptor to close(), or a negative errno.
+ */
+LIBBLKBPF_API int blkbpf_target_open(const char *target, const char *path,
+				     struct blkbpf_dev_info *info);
+
+/**
  * blkbpf_dev_open - open a block device for reading
  * @path: of its node
  * @info: filled if not NULL
@@ -361,30 +551,40 @@ enum blkbpf_scan_end {
 
 /**
  * struct blkbpf_scan_result - what a scan did
+ * @sz:      sizeof(struct blkbpf_scan_result), set by the caller
  * @status:  enum blkbpf_scan_end; of an unfinished or failed scan meaningless
  * @cursor:  where to go on
  * @matches: delivered, or counted
  * @done:    bytes of the ranges that are done
  * @total:   bytes of the ranges
- * @stats:   of all calls to the kernel together
+ * @stats:   of the whole scan, with the same meaning on every target
+ * @insns:   BPF instructions executed, on targets that count them; else 0
+ * @path:    the target, and how it read: "user: io_uring, O_DIRECT"
+ * @link:    what crossed the link to a drive; zero but for .path and .cpu_ns on
+ *	     "kernel", and zero on "user"
  */
 struct blkbpf_scan_result {
+	size_t sz;
 	uint32_t status;
 	struct blk_bpf_cursor cursor;
 	uint64_t matches;
 	uint64_t done;
 	uint64_t total;
 	struct blk_bpf_scan_stats stats;
+	uint64_t insns;
+	char path[160];
+	struct blk_bpf_scan_path link;
 };
 
 /**
  * struct blkbpf_scan_opts - how to scan
  * @sz:        sizeof(struct blkbpf_scan_opts)
- * @target:    where the program runs; NULL or "kernel"
+ * @target:    where the program is loaded, which is where it runs; NULL says the
+ *	       same
  * @ranges:    ranges to scan, in this order; NULL: the whole device
  * @nr_ranges: length of @ranges
  * @unit:      bytes a call, 0: the program's
- * @threads:   most CPUs to use, 0: the kernel chooses
+ * @threads:   most CPUs to use, 0: the target chooses
  * @args:      for blk_bpf_ctx.args
  * @limit:     end after this many matches, 0: no limit; not with @count
  * @count:     count the matches, deliver none
@@ -394,12 +594,21 @@ struct blkbpf_scan_result {
  * @match:     receives matches in the order of ranges and positions; @data is
  *	       their bytes, one after the other, or NULL. Another return value
  *	       than 0 ends the scan with it (a negative errno)
- * @progress:  called whenever the kernel returned with the scan unfinished:
- *	       when a buffer was full or a signal arrived; a caller who wants it
- *	       regularly sets an interval timer. As @match
- * @ctx:       handed to @match and @progress
- * @stop:      checked before each call to the kernel: the scan ends when it is
- *	       not 0; a signal handler can set it
+ * @progress:  called now and then while the scan goes on: on "kernel" when a
+ *	       buffer was full or a signal arrived, so that a caller who wants it
+ *	       regularly sets an interval timer; on "user" about twice a second.
+ *	       As @match
+ * @ctx:       handed to @match, @progress and @trace
+ * @stop:      looked at when a signal arrived, and now and then: the scan ends
+ *	       when it is not 0; a signal handler can set it
+ * @buffered:  read through the page cache (target "user")
+ * @trace:     receives lines that tell what a call did that ended the scan with
+ *	       an error of the program: the unit, the last branches, the
+ *	       instruction and its line of source, the registers (target "user").
+ *	       The scan then runs on one thread, and slower
+ * @devs:      devices to scan by the same ranges, in this order, instead of the
+ *	       one; not on "user". blk_bpf_match.dev tells them apart
+ * @nr_devs:   length of @devs, 0: the one
  */
 struct blkbpf_scan_opts {
 	size_t sz;
@@ -418,17 +627,27 @@ struct blkbpf_scan_opts {
 	int (*progress)(void *ctx, const struct blkbpf_scan_result *so_far);
 	void *ctx;
 	const volatile int *stop;
+	bool buffered;
+	void (*trace)(void *ctx, const char *line);
+	const int *devs;
+	size_t nr_devs;
 };
 
 /**
- * blkbpf_scan - run a program over a block device
+ * blkbpf_scan - run a program over a block device, or a file
  * @prog:   a loaded program
- * @dev_fd: block device, opened for reading
+ * @dev_fd: of blkbpf_target_open() for the target that the program is loaded on,
+ *	    or of another open for reading
  * @opts:   NULL: the whole device, no matches delivered
  * @result: filled also if the scan fails; may be NULL
  *
  * No privilege beyond the two descriptors is needed. What was found before an
  * error has been delivered when the error is returned.
+ *
+ * The answer is the same on every target, byte for byte, and so are the errors.
+ * But for -EFAULT, that the program reached outside of its memory: on "user" a
+ * program can that the kernel's verifier would not have taken, and on a drive one
+ * that its engine does not run as that verifier understood it.
  *
  * Return: 0, what a callback returned, or a negative errno as listed for
  * BLK_BPF_IOC_SCAN.
@@ -436,6 +655,52 @@ struct blkbpf_scan_opts {
 LIBBLKBPF_API int blkbpf_scan(const struct blkbpf_prog *prog, int dev_fd,
 			      const struct blkbpf_scan_opts *opts,
 			      struct blkbpf_scan_result *result);
+
+/*
+ * Drives
+ */
+
+/**
+ * struct blkbpf_attr - something that a drive says of itself
+ * @name:  of the attribute, as in /sys/class/csd/csdN
+ * @value: its text
+ */
+struct blkbpf_attr {
+	char *name;
+	char *value;
+};
+
+/**
+ * struct blkbpf_drive - a drive that runs programs
+ * @name:     "csd0": a target
+ * @attrs:    in order of name
+ * @nr_attrs: length of @attrs
+ */
+struct blkbpf_drive {
+	char *name;
+	struct blkbpf_attr *attrs;
+	size_t nr_attrs;
+};
+
+/**
+ * blkbpf_drives - find the drives that run programs
+ * @drives: receives an array to free with blkbpf_drives_free(), in order of name
+ * @nr:     receives its length; 0 also if the kernel module is not loaded
+ *
+ * Needs no privilege. Return: 0 or a negative errno.
+ */
+LIBBLKBPF_API int blkbpf_drives(struct blkbpf_drive **drives, size_t *nr);
+LIBBLKBPF_API void blkbpf_drives_free(struct blkbpf_drive *drives, size_t nr);
+
+/**
+ * blkbpf_drive__attr - one of the things that a drive says
+ * @drive: the drive
+ * @name:  of the attribute
+ *
+ * Return: its text, or NULL if there is none of this name.
+ */
+LIBBLKBPF_API const char *blkbpf_drive__attr(const struct blkbpf_drive *drive,
+					     const char *name);
 
 /*
  * Attach
@@ -447,12 +712,14 @@ LIBBLKBPF_API int blkbpf_scan(const struct blkbpf_prog *prog, int dev_fd,
  * @flags:    BLK_BPF_ATTACH_*
  * @priority: programs of a device run by rising priority
  * @args:     for blk_bpf_ctx.args
+ * @budget_ns: how long a call may take, or 0: see struct blk_bpf_attach
  */
 struct blkbpf_attach_opts {
 	size_t sz;
 	uint32_t flags;
 	int32_t priority;
 	uint64_t args[BLK_BPF_NR_ARGS];
+	uint64_t budget_ns;
 };
 
 /**

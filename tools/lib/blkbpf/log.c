@@ -18,6 +18,7 @@ static __thread struct {
 	bool on;
 	struct text log;
 	struct text reason;
+	struct source_place place;
 } capture;
 
 static blkbpf_log_fn log_fn;
@@ -76,10 +77,23 @@ void blkbpf_set_log(blkbpf_log_fn fn, void *ctx)
 	log_fn = fn;
 }
 
+void log_pass(const char *text)
+{
+	if (log_fn && *text)
+		log_fn(log_ctx, text);
+}
+
+unsigned int log_level(void)
+{
+	/* BPF_LOG_STATS of the kernel's include/linux/bpf_verifier.h */
+	return log_fn ? 4 : 0;
+}
+
 void log_begin(void)
 {
 	log_end();
 	capture.on = true;
+	capture.place = (struct source_place) {};
 }
 
 void log_end(void)
@@ -128,6 +142,32 @@ static bool is_epilogue(const char *line)
 	       strstr(line, "-- END PROG LOAD LOG");
 }
 
+static char *place_text(const struct source_place *place)
+{
+	char *text;
+
+	if (asprintf(&text, " (%s:%u: %s)", place->file, place->line,
+		     place->text) < 0)
+		return NULL;
+	return text;
+}
+
+char *log_take_place(char *reason, struct source_place *place)
+{
+	size_t len = strlen(reason), tail;
+	char *text;
+
+	*place = capture.place;
+	if (!place->line)
+		return reason;
+	text = place_text(place);
+	tail = text ? strlen(text) : 0;
+	if (tail < len && !strcmp(reason + len - tail, text ? text : ""))
+		reason[len - tail] = '\0';
+	free(text);
+	return reason;
+}
+
 static void add_sentence(const char *sentence)
 {
 	if (capture.reason.len)
@@ -140,18 +180,24 @@ static void add_sentence(const char *sentence)
  */
 static void add_place(const char *source)
 {
-	const char *at = strstr(source, "@ ");
+	struct source_place *place = &capture.place;
+	const char *at = strstr(source, "@ "), *colon = strrchr(source, ':');
+	char *text;
 
 	source += strspn(source, "; ");
-	if (!at || at <= source)
+	if (!at || at <= source || !colon || colon < at)
 		return;
-	text_add(&capture.reason, " (", 2);
-	text_add(&capture.reason, at + 2, strlen(at + 2));
-	text_add(&capture.reason, ": ", 2);
+	place->line = strtoul(colon + 1, NULL, 10);
+	snprintf(place->file, sizeof(place->file), "%.*s", (int)(colon - at - 2),
+		 at + 2);
 	while (at > source && at[-1] == ' ')
 		at--;
-	text_add(&capture.reason, source, at - source);
-	text_add(&capture.reason, ")", 1);
+	snprintf(place->text, sizeof(place->text), "%.*s", (int)(at - source),
+		 source);
+	text = place_text(place);
+	if (text)
+		text_add(&capture.reason, text, strlen(text));
+	free(text);
 }
 
 /*

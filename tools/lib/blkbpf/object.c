@@ -6,46 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "internal.h"
-
-/* The type of a struct_ops map's variable, if it is ours. */
-static const struct btf_type *ops_type(const struct blkbpf_object *obj,
-				       const struct bpf_map *map)
-{
-	const struct btf *btf = bpf_object__btf(obj->bpf);
-	const struct btf_type *t;
-
-	if (bpf_map__type(map) != BPF_MAP_TYPE_STRUCT_OPS)
-		return NULL;
-	t = btf__type_by_id(btf, bpf_map__btf_value_type_id(map));
-	if (!t || strcmp(btf__name_by_offset(btf, t->name_off), OPS_TYPE))
-		return NULL;
-	return t;
-}
+#include "target.h"
 
 /* The program's .name; an empty one becomes the name of its variable. */
 static char *ops_name(const struct blkbpf_object *obj, const struct bpf_map *map)
 {
-	const struct btf *btf = bpf_object__btf(obj->bpf);
-	const struct btf_type *t = ops_type(obj, map), *array;
-	const struct btf_member *m = btf_members(t);
-	char *ops = bpf_map__initial_value(map, NULL);
-	__u32 room;
-	int i;
+	uint32_t room = 0;
+	char *name = ops_member(obj, map, "name", &room);
 
-	for (i = 0; i < btf_vlen(t); i++, m++) {
-		array = btf__type_by_id(btf, m->type);
-		if (strcmp(btf__name_by_offset(btf, m->name_off), "name") ||
-		    !btf_is_array(array))
-			continue;
-		ops += m->offset / 8;
-		room = btf_array(array)->nelems;
-		if (!*ops)
-			snprintf(ops, room, "%s", bpf_map__name(map));
-		/* One without an end is for the kernel to refuse. */
-		return strndup(ops, room);
-	}
-	return strdup(bpf_map__name(map));
+	if (!name || !room)
+		return strdup(bpf_map__name(map));
+	if (!*name)
+		snprintf(name, room, "%s", bpf_map__name(map));
+	/* One without an end is for the kernel to refuse. */
+	return strndup(name, room);
 }
 
 static int add_progs(struct blkbpf_object *obj)
@@ -54,7 +28,7 @@ static int add_progs(struct blkbpf_object *obj)
 	struct bpf_map *map;
 
 	bpf_object__for_each_map(map, obj->bpf) {
-		if (!ops_type(obj, map))
+		if (!ops_is_ours(obj, map))
 			continue;
 		prog = calloc(1, sizeof(*prog));
 		if (!prog)
@@ -86,32 +60,47 @@ static int check_readable(const char *path)
 	return 0;
 }
 
+struct blkbpf_object *object_new(const char *path)
+{
+	struct blkbpf_object *obj = calloc(1, sizeof(*obj));
+
+	if (obj)
+		obj->path = strdup(path);
+	if (obj && obj->path)
+		return obj;
+	free(obj);
+	blkbpf_err(ENOMEM, "%s: out of memory", path);
+	return NULL;
+}
+
+int object_adopt(struct blkbpf_object *obj, struct bpf_object *bpf)
+{
+	obj->bpf = bpf;
+	return add_progs(obj);
+}
+
 struct blkbpf_object *blkbpf_object__open(const char *path)
 {
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .kernel_log_level = log_level());
 	struct blkbpf_object *obj;
+	struct bpf_object *bpf;
 	int err;
 
 	if (check_readable(path))
 		return NULL;
-	obj = calloc(1, sizeof(*obj));
-	if (obj)
-		obj->path = strdup(path);
-	if (!obj || !obj->path) {
-		free(obj);
-		blkbpf_err(ENOMEM, "%s: out of memory", path);
+	obj = object_new(path);
+	if (!obj)
 		return NULL;
-	}
-
 	log_begin();
-	obj->bpf = bpf_object__open(path);
-	if (!obj->bpf) {
+	bpf = bpf_object__open_file(path, &opts);
+	if (!bpf) {
 		err = errno;
 		blkbpf_err(err,
 			   "%s: not a BPF object file that can be used: %s: compile it with clang -g -O2 -target bpf",
 			   path, *log_reason() ? log_reason() : strerror(err));
 	}
 	log_end();
-	if (!obj->bpf || add_progs(obj)) {
+	if (!bpf || object_adopt(obj, bpf)) {
 		err = errno;
 		blkbpf_object__close(obj);
 		errno = err;
@@ -127,6 +116,7 @@ void blkbpf_object__close(struct blkbpf_object *obj)
 
 	if (!obj)
 		return;
+	user_target.unload(obj);
 	for (prog = obj->progs; prog; prog = next_prog) {
 		next_prog = prog->next;
 		free(prog->name);
@@ -136,7 +126,11 @@ void blkbpf_object__close(struct blkbpf_object *obj)
 		next_set = set->next;
 		free(set);
 	}
+	object_free_memory(obj);
+	object_free_saved(obj);
 	bpf_object__close(obj->bpf);
+	free(obj->elf);
+	free(obj->c);
 	free(obj->path);
 	free(obj);
 }
@@ -232,17 +226,12 @@ static int make_ready(struct blkbpf_prog *prog)
 	return err;
 }
 
-int blkbpf_object__load(struct blkbpf_object *obj)
+/* Verify and load into the kernel. */
+int kernel_load(struct blkbpf_object *obj)
 {
 	char stale[BLK_BPF_MSG_MAX];
 	struct blkbpf_prog *prog;
 	int err;
-
-	if (obj->loaded)
-		return blkbpf_err(EBUSY, "%s: it was loaded already: open it again",
-				  obj->path);
-	/* Its variables are not to be written any more, whatever comes of it. */
-	obj->loaded = true;
 
 	/* What an earlier failure left must not explain this one. */
 	control_last_msg(stale);
@@ -254,4 +243,31 @@ int blkbpf_object__load(struct blkbpf_object *obj)
 		err = make_ready(prog);
 	log_end();
 	return err;
+}
+
+int blkbpf_object__load_on(struct blkbpf_object *obj, const char *name)
+{
+	const struct target *target = target_find(name);
+	int err;
+
+	if (!target)
+		return -errno;
+	if (obj->loaded)
+		return blkbpf_err(EBUSY, "%s: it was loaded already: open it again",
+				  obj->path);
+	/* Its variables are not to be set any more, whatever comes of it. */
+	obj->loaded = true;
+	snprintf(obj->target_name, sizeof(obj->target_name), "%s",
+		 name ? name : target->name);
+	err = target->load(obj);
+	if (!err)
+		err = object_save(obj);
+	if (!err)
+		obj->target = target;
+	return err;
+}
+
+int blkbpf_object__load(struct blkbpf_object *obj)
+{
+	return blkbpf_object__load_on(obj, NULL);
 }

@@ -110,6 +110,9 @@ const char *blkbpf_prog__name(const struct blkbpf_prog *prog)
 
 int blkbpf_prog__fd(const struct blkbpf_prog *prog)
 {
+	if (prog->user)
+		return blkbpf_err(EINVAL, "program '%s': it is loaded on the target 'user': only what is in the kernel can be pinned and attached",
+				  prog->name);
 	if (prog->fd < 0)
 		return blkbpf_err(EINVAL, "program '%s': it is not loaded",
 				  prog->name);

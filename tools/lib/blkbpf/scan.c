@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Scans: BLK_BPF_IOC_SCAN until it is done. */
+/* BLK_BPF_IOC_SCAN until it is done; and the kernel target, which is no more. */
 #include <errno.h>
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-#include "internal.h"
+#include "target.h"
 
 /* Matches and bytes fetched by one call: big enough that calls do not count. */
 #define BATCH_MATCHES	65536U
@@ -24,6 +24,9 @@ struct scan {
 	void *data;
 	struct blk_bpf_scan arg;
 	int control;
+	const struct blkbpf_prog *prog;
+	const char *drive;		/* NULL: the kernel itself */
+	int32_t *devs;
 };
 
 static void add_stats(struct blk_bpf_scan_stats *sum,
@@ -40,16 +43,18 @@ static void add_stats(struct blk_bpf_scan_stats *sum,
 		sum->threads = s->threads;
 }
 
-/* Bytes of the ranges before the cursor. */
-static uint64_t bytes_done(const struct scan *scan,
-			   const struct blk_bpf_cursor *cursor)
+static void add_path(struct blk_bpf_scan_path *sum,
+		     const struct blk_bpf_scan_path *p)
 {
-	uint64_t done = 0;
-	size_t i;
-
-	for (i = 0; i < scan->nr_ranges && i < cursor->range; i++)
-		done += scan->ranges[i].len;
-	return i < scan->nr_ranges ? done + cursor->pos : done;
+	sum->path |= p->path;
+	sum->loads += p->loads;
+	sum->link_to_drive += p->link_to_drive;
+	sum->link_to_host += p->link_to_host;
+	sum->link_data += p->link_data;
+	sum->commands += p->commands;
+	sum->insns += p->insns;
+	sum->drive_ns += p->drive_ns;
+	sum->cpu_ns += p->cpu_ns;
 }
 
 /* One call; takes the results along even if it failed. */
@@ -67,15 +72,25 @@ static int scan_call(struct scan *scan)
 	arg->status = 0;
 	arg->data_used = 0;
 	memset(&arg->stats, 0, sizeof(arg->stats));
+	memset(&arg->path, 0, sizeof(arg->path));
+	if (scan->drive) {
+		ret = drive_fill(scan->prog, scan->drive, arg);
+		if (ret)
+			return ret;
+	}
 
 	ret = control_ioctl(scan->control, BLK_BPF_IOC_SCAN, arg, "scan");
 	if (ret == -EINTR) {
 		arg->status = BLK_BPF_SCAN_INTERRUPTED;
 		ret = 0;
 	}
+	if (scan->drive)
+		drive_take(scan->prog, arg);
 	add_stats(&result->stats, &arg->stats);
+	add_path(&result->link, &arg->path);
+	result->insns = result->link.insns;
 	result->cursor = arg->cursor;
-	result->done = bytes_done(scan, &arg->cursor);
+	result->done = ranges_done(scan->ranges, scan->nr_ranges, &arg->cursor);
 	result->matches += opts->count ? arg->stats.matches : arg->nr_matches;
 	if (arg->nr_matches && opts->match)
 		delivered = opts->match(opts->ctx, scan->matches,
@@ -127,16 +142,12 @@ static int scan_loop(struct scan *scan)
 	}
 }
 
-static int check_opts(const struct blkbpf_scan_opts *opts)
+static int kernel_check_opts(const struct blkbpf_scan_opts *opts)
 {
-	if (opts->target && strcmp(opts->target, "kernel"))
-		return blkbpf_err(EOPNOTSUPP, "scan: there is no target '%s': there is kernel",
-				  opts->target);
-	if (opts->count && (opts->limit || opts->data))
-		return blkbpf_err(EINVAL, "scan: to count delivers nothing: it goes with neither a limit nor data");
-	if (opts->nr_ranges > UINT32_MAX)
-		return blkbpf_err(EINVAL, "scan: %zu ranges are too many",
-				  opts->nr_ranges);
+	if (opts->trace)
+		return blkbpf_err(EOPNOTSUPP, "scan: only the target 'user' can trace a program");
+	if (opts->buffered)
+		return blkbpf_err(EOPNOTSUPP, "scan: only the target 'user' reads through the page cache");
 	return 0;
 }
 
@@ -192,35 +203,92 @@ static int scan_init(struct scan *scan, const struct blkbpf_prog *prog,
 	return scan->control < 0 ? scan->control : 0;
 }
 
-int blkbpf_scan(const struct blkbpf_prog *prog, int dev_fd,
-		const struct blkbpf_scan_opts *user_opts,
-		struct blkbpf_scan_result *user_result)
+/* With several devices the ranges are those of each. */
+static int scan_devs(struct scan *scan, const struct blkbpf_scan_opts *opts)
+{
+	size_t i;
+
+	if (!opts->nr_devs)
+		return 0;
+	if (opts->nr_devs > BLK_BPF_DEVS_MAX)
+		return blkbpf_err(EINVAL, "scan: %zu devices are too many: at most %u",
+				  opts->nr_devs, BLK_BPF_DEVS_MAX);
+	scan->devs = calloc(opts->nr_devs, sizeof(*scan->devs));
+	if (!scan->devs)
+		return blkbpf_err(ENOMEM, "scan: out of memory");
+	for (i = 0; i < opts->nr_devs; i++)
+		scan->devs[i] = opts->devs[i];
+	scan->arg.devs = (uintptr_t)scan->devs;
+	scan->arg.nr_devs = opts->nr_devs;
+	scan->arg.dev_fd = -1;
+	return 0;
+}
+
+/* Bytes of the devices when each is scanned whole, or of the ranges of each. */
+static void scan_total(struct scan *scan, const struct blkbpf_scan_opts *opts)
+{
+	uint64_t len;
+	size_t i;
+
+	if (!opts->nr_devs)
+		return;
+	if (opts->nr_ranges) {
+		scan->result->total *= opts->nr_devs;
+		return;
+	}
+	scan->result->total = 0;
+	for (i = 0; i < opts->nr_devs; i++)
+		if (!ioctl(opts->devs[i], BLKGETSIZE64, &len))
+			scan->result->total += len;
+}
+
+int ioctl_scan(const struct blkbpf_prog *prog, int dev_fd,
+	       const struct blkbpf_scan_opts *opts,
+	       struct blkbpf_scan_result *result, const char *drive)
 {
 	struct blk_bpf_range whole = {};
-	struct blkbpf_scan_result result = {};
-	struct blkbpf_scan_opts opts = {};
 	struct scan scan = {
-		.opts = &opts,
-		.result = user_result ? user_result : &result,
+		.opts = opts,
+		.result = result,
 		.control = -1,
+		.prog = prog,
+		.drive = drive,
 	};
 	int ret, err;
 
-	memset(scan.result, 0, sizeof(*scan.result));
-	if (!opts_copy(&opts, sizeof(opts), user_opts, "scan"))
-		return -errno;
-	ret = check_opts(&opts);
-	if (ret)
-		return ret;
-	scan.result->cursor = opts.cursor;
-	ret = scan_init(&scan, prog, dev_fd, &whole);
+	result->total = 0;
+	ret = kernel_check_opts(opts);
 	if (!ret)
+		ret = scan_init(&scan, prog, dev_fd, &whole);
+	if (!ret)
+		ret = scan_devs(&scan, opts);
+	if (!ret) {
+		scan_total(&scan, opts);
 		ret = scan_loop(&scan);
+	}
 	err = errno;
 	if (scan.control >= 0)
 		close(scan.control);
+	free((void *)(uintptr_t)scan.arg.globals);
+	free(scan.devs);
 	free(scan.data);
 	free(scan.matches);
 	errno = err;
 	return ret;
 }
+
+static int kernel_scan(const struct blkbpf_prog *prog, int dev_fd,
+		       const struct blkbpf_scan_opts *opts,
+		       struct blkbpf_scan_result *result)
+{
+	strcpy(result->path, "kernel");
+	return ioctl_scan(prog, dev_fd, opts, result, NULL);
+}
+
+const struct target kernel_target = {
+	.name = "kernel",
+	.open = blkbpf_dev_open,
+	.load = kernel_load,
+	.check = kernel_check,
+	.scan = kernel_scan,
+};
