@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """In the guest, under icount: random reads of null_blk with one hook at a time.
 
-One virtual nanosecond is one instruction there, so that a second divided by the
-reads of a second is the instructions that a read costs. Prints JSON, a list of
-samples for each case.
+One at a time, and in batches, as an application submits them that has much to
+read: then a hook is needed for each of them at the same time.
+
+One virtual nanosecond is one instruction there, so that the time of a read is the
+instructions that it costs. Prints JSON, samples for each case and batch.
 """
 
 import contextlib
@@ -15,9 +17,7 @@ import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 DISK, OTHER = "/dev/nullb0", "/dev/nullb1"
-FIO = ["--rw=randread", "--bs=4k", "--iodepth=32", "--ioengine=io_uring",
-       "--direct=1", "--time_based", "--ramp_time=500ms", "--randrepeat=1",
-       "--norandommap", "--thread", "--gtod_reduce=1", "--output-format=json"]
+BATCHES = (1, 32)
 
 
 def call(*words):
@@ -46,18 +46,20 @@ def attached(program, *disks):
 
 
 @contextlib.contextmanager
-def fentry():
-    pin = "/sys/fs/bpf/bench_fentry"
-    call("bpftool", "prog", "load", f"{HERE}/fentry.bpf.o", pin, "autoattach")
+def tracing(program):
+    """A tracing program of this folder, which sees every disk."""
+    pin = f"/sys/fs/bpf/bench_{program}"
+    call("bpftool", "prog", "load", f"{HERE}/{program}.bpf.o", pin, "autoattach")
     yield DISK
     os.unlink(pin)
 
 
 @contextlib.contextmanager
-def dm_linear():
+def mapped(target, *behind):
+    """A device of dm's that stacks that target on the whole disk."""
     sectors = call("blockdev", "--getsz", DISK).strip()
     call("dmsetup", "create", "bench", "--table",
-         f"0 {sectors} linear {DISK} 0")
+         " ".join(["0", sectors, target, DISK, "0", *behind]))
     # There is no udev here to make a name in /dev/mapper.
     name = call("dmsetup", "info", "-c", "--noheadings", "-o", "blkdevname",
                 "bench")
@@ -71,28 +73,38 @@ CASES = {
     "empty": lambda: attached("empty", DISK),
     "match": lambda: attached("match", DISK),
     "two": lambda: attached("empty", DISK, DISK),
-    "fentry": fentry,
-    "dm-linear": dm_linear,
+    "fentry": lambda: tracing("fentry"),
+    "tp_btf": lambda: tracing("tp_btf"),
+    "dm-linear": lambda: mapped("linear"),
+    # Up for an hour, down for no second: what its faults cost while none is due.
+    "dm-flakey": lambda: mapped("flakey", "3600", "0"),
 }
 
 
-def iops(disk, seconds):
-    out = call("fio", "--name=bench", f"--filename={disk}",
-               f"--runtime={seconds}", *FIO)
-    return json.loads(out)["jobs"][0]["read"]["iops"]
+def per_read(disk, batch, reads):
+    return float(call(f"{HERE}/uring_read", disk, str(batch), str(reads)))
 
 
 def main(argv):
-    rounds, seconds = int(argv[1]), argv[2]
+    rounds, reads = int(argv[1]), int(argv[2])
     names = argv[3:] or list(CASES)
     call("modprobe", "null_blk", "nr_devices=2")
-    samples = {name: [] for name in names}
+    if "dm-flakey" in names:
+        call("modprobe", "dm-flakey")
+    # What is set up at the first use is not to be counted.
+    for name in names:
+        with CASES[name]() as disk:
+            for batch in BATCHES:
+                per_read(disk, batch, reads)
+    samples = {(name, batch): [] for name in names for batch in BATCHES}
     for number in range(rounds):
         for name in names:
             print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr)
             with CASES[name]() as disk:
-                samples[name].append(1e9 / iops(disk, seconds))
-    json.dump(samples, sys.stdout)
+                for batch in BATCHES:
+                    samples[name, batch].append(per_read(disk, batch, reads))
+    json.dump([{"case": name, "batch": batch, "per_read": values}
+               for (name, batch), values in samples.items()], sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The filters of samples/bpf in user space, to compare a scan with: O_DIRECT
- * reads by io_uring into registered buffers, as large and as many in flight as
- * the kernel's own scan has, and the same loops over the data in C.
+ * reads (or, with -b, through the page cache) by io_uring into registered
+ * buffers, as large and as many in flight as a scan has, and the same loops over
+ * the data in C. With -r or -m, the plainer ways: read(2), or a mapping.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CHUNK	(512U << 10)
@@ -111,7 +114,7 @@ static void look_at(const char *data, size_t start, size_t end, uint64_t pos)
 			found(pos + i);
 }
 
-/* As samples/bpf/grep.bpf.c does it. */
+/* What samples/bpf/grep.bpf.c finds, in plain C: two bytes, then all of them. */
 static void run_grep(const char *data, size_t len, uint64_t pos)
 {
 	const char first = needle[0], second = needle[needle_len > 1];
@@ -164,11 +167,15 @@ static struct filter filters[] = {
 	{}
 };
 
-static int open_disk(const char *path, uint64_t *size)
+static int open_disk(const char *path, bool buffered, uint64_t *size)
 {
-	int fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | (buffered ? 0 : O_DIRECT));
+	struct stat st;
 
-	if (fd < 0 || ioctl(fd, BLKGETSIZE64, size))
+	if (fd < 0 || fstat(fd, &st))
+		die(errno, "%s", path);
+	*size = st.st_size;
+	if (S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, size))
 		die(errno, "%s", path);
 	if (*size % CHUNK)
 		die(0, "%s: its size is no multiple of %u", path, CHUNK);
@@ -247,12 +254,45 @@ static void scan(const struct filter *filter, int fd, uint64_t size)
 	io_uring_queue_exit(&ring);
 }
 
+/* By read(2), one chunk after the other. */
+static void scan_by_read(const struct filter *filter, int fd, uint64_t size)
+{
+	char *memory = aligned_alloc(CARRY, CARRY + CHUNK), *buf = memory + CARRY;
+	size_t begin = 0;
+	uint64_t pos;
+	ssize_t len;
+
+	if (!memory)
+		die(ENOMEM, "a buffer");
+	for (pos = 0; pos < size; pos += CHUNK) {
+		len = read(fd, buf, CHUNK);
+		if (len != CHUNK)
+			die(len < 0 ? errno : EIO, "read at %" PRIu64, pos);
+		filter->run(buf - begin, CHUNK + begin, pos - begin);
+		begin = filter->overlap;
+		memcpy(buf - begin, buf + CHUNK - begin, begin);
+	}
+	free(memory);
+}
+
+static void scan_mapping(const struct filter *filter, int fd, uint64_t size)
+{
+	char *memory = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+
+	if (memory == MAP_FAILED)
+		die(errno, "mmap");
+	madvise(memory, size, MADV_SEQUENTIAL);
+	filter->run(memory, size, 0);
+	munmap(memory, size);
+}
+
 static void usage(void)
 {
 	const struct filter *filter;
 
 	for (filter = filters; filter->name; filter++)
-		fprintf(stderr, "usage: uring_filter [-p] DISK %s %s\n",
+		fprintf(stderr,
+			"usage: uring_filter [-b|-r|-m] [-p] DISK|FILE %s %s\n",
 			filter->name, filter->operands);
 	exit(2);
 }
@@ -260,15 +300,20 @@ static void usage(void)
 int main(int argc, char **argv)
 {
 	const struct filter *filter;
-	bool print = false;
+	void (*way)(const struct filter *, int, uint64_t) = scan;
+	bool print = false, buffered = false;
 	uint64_t size;
 	int fd, key;
 	size_t i;
 
-	while ((key = getopt(argc, argv, "p")) != -1) {
-		if (key != 'p')
-			usage();
-		print = true;
+	while ((key = getopt(argc, argv, "bmpr")) != -1) {
+		switch (key) {
+		case 'p': print = true; break;
+		case 'b': buffered = true; break;
+		case 'r': buffered = true; way = scan_by_read; break;
+		case 'm': buffered = true; way = scan_mapping; break;
+		default: usage();
+		}
 	}
 	argc -= optind;
 	argv += optind;
@@ -282,8 +327,8 @@ int main(int argc, char **argv)
 		usage();
 	filter->setup(argv + 2);
 
-	fd = open_disk(argv[0], &size);
-	scan(filter, fd, size);
+	fd = open_disk(argv[0], buffered, &size);
+	way(filter, fd, size);
 	if (!print)
 		printf("%zu\n", matches.nr);
 	for (i = 0; print && i < matches.nr; i++)

@@ -32,8 +32,11 @@ static __always_inline void note(const struct blk_bpf_ctx *ctx, const __u8 *data
 				 const void *data_end, __u32 sum)
 {
 	__u64 n = __sync_fetch_and_add(&seen.calls, 1);
+	__u64 visible = data_end - (void *)data;
 	struct call *call;
 
+	/* Not narrowed: an engine takes a difference of pointers by 64 bits alone. */
+	asm volatile("" : "+r"(visible));
 	__sync_fetch_and_add(&seen.bytes, ctx->len);
 	seen.size = ctx->size;
 	__sync_fetch_and_or(&seen.hints, ctx->hints[0] | ctx->hints[1] |
@@ -46,7 +49,7 @@ static __always_inline void note(const struct blk_bpf_ctx *ctx, const __u8 *data
 	call = &seen.log[n];
 	call->pos = ctx->pos;
 	call->len = ctx->len;
-	call->visible = data_end - (void *)data;
+	call->visible = visible;
 	call->unit = ctx->unit;
 	call->flags = ctx->flags;
 	call->op = ctx->op;

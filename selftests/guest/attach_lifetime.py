@@ -13,7 +13,8 @@ import threading
 import blkbpf_abi as abi
 import disks
 import programs
-from attaching import Attached, module_users, settled
+from attaching import (Attached, module_users, settled,
+                       unload_other_users)
 from disks import DirectFile, opened
 from ktap import (cleanup, diag, expect, expect_match, expect_raises, run, sh,
                   skip, test)
@@ -489,5 +490,6 @@ def an_nvme_disk_is_unplugged_while_attached():
 
 
 if __name__ == "__main__":
+    unload_other_users()
     disks.write_all(DISK, DATA)
     run()

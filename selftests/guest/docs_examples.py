@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: --timeout 300
+# vm: --timeout 300 --csd {img:16M:zero}
 """The documents' console examples print what the documents show."""
 
 import glob

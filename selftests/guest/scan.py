@@ -104,6 +104,82 @@ def finds_records_of_any_size(size):
     expect_matches(found.matches, wanted, f"records of {size} bytes")
 
 
+@test_each(one_cpu=1, all_cpus=0)
+def several_devices_are_scanned_in_their_order(threads):
+    """If this breaks, matches of one device are said to be another's, or come in
+    an order that depends on which device was quicker."""
+    ranges = [(4097, 300000), (0, 9000)]
+    other = disks.random_bytes(1 << 20, values=6, seed=1)
+    paths = [DISK, disks.loop(other), DISK4K]
+    with abi.Control() as control:
+        found = control.scan(loaded("pair", "pair_63").fd,
+                             [opened(path) for path in paths], ranges, (3, 4),
+                             threads=threads)
+    parts = [oracle.pairs(data, ranges, 3, 4, 4096, 63)
+             for data in (DATA, other, DATA)]
+    expect_matches(found.matches, sum(parts, []), "all")
+    expect(found.devs, sum(([i] * len(part) for i, part in enumerate(parts)), []),
+           "devices")
+    expect(found.stats.bytes_scanned, 3 * 309000, "bytes scanned")
+
+
+@test
+def a_cursor_goes_on_in_another_device():
+    """If this breaks, a scan of several devices that was interrupted loses the
+    rest of them."""
+    size = 1 << 16
+    paths = [disks.loop(DATA[i * size:(i + 1) * size]) for i in range(3)]
+    wanted = sum((oracle.pairs(DATA[i * size:(i + 1) * size], [(0, size)], 3, 4,
+                               4096, 63) for i in range(3)), [])
+    for same_file in (True, False):
+        fds, matches, cursor = [opened(path) for path in paths], [], None
+        control = abi.Control()
+        while True:
+            found = control.scan(loaded("pair", "pair_63").fd, fds, None, (3, 4),
+                                 room=100, cursor=cursor)
+            matches += found.matches
+            if found.status == abi.DONE:
+                break
+            cursor = found.cursor
+            if not same_file:
+                control.close()
+                control = abi.Control()
+        control.close()
+        expect_matches(matches, wanted, f"on the same file: {same_file}")
+
+
+@test
+def devices_are_named_in_one_place():
+    """If this breaks, a device is scanned that the caller did not mean."""
+    program, disk = loaded("pair", "pair_63"), opened(DISK)
+    with abi.Control() as control:
+        arg = abi.Scan(prog_fd=program.fd, dev_fd=disk, nr_devs=1)
+        error = expect_raises(abi.Refused, control.call, arg, errno=errno.EINVAL)
+        expect_in("there are devices in devs", error.sentence)
+        error = expect_raises(abi.Refused, control.scan, program.fd, [disk] * 65,
+                              errno=errno.EINVAL)
+        expect_in("65 devices are too many: at most 64", error.sentence)
+
+
+@test
+def an_unknown_target_is_refused():
+    """If this breaks, a scan runs elsewhere than it was asked to."""
+    with abi.Control() as control:
+        program, disk = loaded("pair", "pair_63").fd, opened(DISK)
+        for name, number, sentence in (
+                ("csd77", errno.ENOENT, "there is no target 'csd77'"),
+                ("a name of 16 chr", errno.EINVAL, "has no end")):
+            error = expect_raises(abi.Refused, control.scan, program, disk,
+                                  target=name, errno=number)
+            expect_in(sentence, error.sentence)
+        error = expect_raises(abi.Refused, control.scan, program, disk,
+                              target="kernel", image=b"image",
+                              errno=errno.EINVAL)
+        expect_in("image and globals must be 0", error.sentence)
+        found = control.scan(program, disk, [(0, 4096)], (3, 4), target="kernel")
+    expect(found.path.path, abi.PATH_KERNEL, "path")
+
+
 @test_each(p512=("probe_512_0", 512), p3000=("probe_3000_0", 3000),
            p32768=("probe_32768_0", 32768))
 def the_programs_own_unit_is_the_default(name, unit):

@@ -14,7 +14,8 @@ import threading
 import blkbpf_abi as abi
 import disks
 import programs
-from attaching import Attached, module_users, settled
+from attaching import (Attached, module_users, settled,
+                       unload_other_users)
 from disks import DirectFile
 from ktap import cleanup, expect, expect_raises, fail, run, sh, test
 from programs import Program
@@ -179,4 +180,5 @@ def the_module_goes_after_all_that():
 
 
 if __name__ == "__main__":
+    unload_other_users()
     run()

@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Setting global variables by name and type, by the shared libblkbpf."""
+"""Setting and showing global variables by name and type."""
 
 import ctypes
+import json
 import os
 import shutil
 import tempfile
 
+import bpfcc
 from ktap import cleanup, expect, expect_in, run, sh, test
 
 TOP = os.path.realpath(os.path.join(os.path.dirname(
     os.path.realpath(__file__)), "..", ".."))
 LIBRARY = os.path.join(TOP, "build/lib/libblkbpf.so.0")
-CLANGS = ("clang-22", "clang-21", "clang-20", "clang-19")
+BLKBPF = os.environ.get("BLKBPF", os.path.join(TOP, "build/bin/blkbpf"))
 
 SOURCE = """
 #include <bpf/blk_bpf.h>
@@ -21,6 +23,8 @@ enum color { RED, GREEN = 5, BLUE = -3 };
 enum big { SMALL = 1, HUGE = 0x1234567890ULL };
 struct pair { __u16 a, b; };
 struct point { int x; unsigned char tag[4]; struct pair in[2]; };
+struct packed { unsigned low : 3; int high : 5; enum color tint : 4; struct { __u8 hidden; }; };
+typedef struct { union { __u32 word; __u8 byte; } either; } mixed_t;
 
 const volatile char needle[8];
 const volatile __u32 needle_len;
@@ -34,6 +38,9 @@ const volatile enum big big = SMALL;
 const volatile struct point point = {
 	.x = -7, .tag = "ab", .in = { { 1, 2 }, { 3, 4 } },
 };
+struct packed packed = { .low = 6, .high = -3, .tint = BLUE, .hidden = 9 };
+mixed_t mixed[2][1] = { { { { 258 } } } };
+__u16 grid[2][3] = { { 1, 2, 3 }, { 4 } };
 __s64 counter = -5;
 __u64 seen;
 
@@ -42,7 +49,8 @@ int BLK_BPF_FILTER(one, struct blk_bpf_ctx *ctx,
 		   const void *data, const void *data_end)
 {
 	seen += needle[ctx->len & 7] + needle_len + plain[1] + raw[1] + s8 +
-		u16 + flag + color + big + point.x + counter;
+		u16 + flag + color + big + point.x + counter + packed.low +
+		mixed[0][0].either.word + grid[1][0];
 	return BLK_BPF_SKIP;
 }
 
@@ -56,7 +64,8 @@ class Value(ctypes.Structure):
     _fields_ = [("path", ctypes.c_char_p), ("type", ctypes.c_int),
                 ("u", ctypes.c_uint64), ("s", ctypes.c_int64),
                 ("name", ctypes.c_char_p), ("bytes", ctypes.c_void_p),
-                ("len", ctypes.c_size_t)]
+                ("len", ctypes.c_size_t), ("member", ctypes.c_char_p),
+                ("type_name", ctypes.c_char_p)]
 
 
 VISIT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p,
@@ -137,16 +146,9 @@ class Object:
 def compile_source():
     """The object file of SOURCE."""
     folder = tempfile.mkdtemp()
-    path = os.path.join(folder, "globals.bpf.c")
-    with open(path, "w", encoding="ascii") as file:
-        file.write(SOURCE)
-    libbpf = sh([os.path.join(TOP, "tools/setup/get"), "libbpf"]).stdout
-    clang = next(filter(shutil.which, CLANGS))
-    sh([clang, "-O2", "-g", "-mcpu=v3", "-target", "bpf",
-        "-D__TARGET_ARCH_x86", f"-I{TOP}/include", f"-I{TOP}/include/uapi",
-        f"-I{libbpf.strip()}/include", "-c", path, "-o", path[:-1] + "o"])
-    os.unlink(path)
-    return path[:-1] + "o"
+    path = bpfcc.compile_into(folder, "globals", SOURCE)
+    os.unlink(path[:-1] + "c")
+    return path
 
 
 def cleanup_at_exit():
@@ -163,8 +165,63 @@ def initial_values_are_read():
                          ("color", "GREEN"), ("big", "SMALL"),
                          ("flag", False), ("point.x", -7),
                          ("point.tag", b"ab\0\0"), ("point.in[0].b", 2),
-                         ("point.in[1].a", 3), ("counter", -5), ("seen", 0)):
+                         ("point.in[1].a", 3), ("counter", -5), ("seen", 0),
+                         ("packed.low", 6), ("packed.high", -3),
+                         ("packed.tint", "BLUE"), ("packed.hidden", 9),
+                         ("mixed[0][0].either.word", 258), ("grid[1][0]", 4)):
         expect(values[name], wanted, name)
+
+
+def dumped(*words):
+    """What --dump-globals shows of the object, after a scan of nothing."""
+    Object()
+    with tempfile.NamedTemporaryFile() as file:
+        return sh([BLKBPF, *words, "scan", "--on", "user", "--count",
+                   "--dump-globals", "--program", "named", Object.path,
+                   file.name]).stdout
+
+
+@test
+def json_is_nested_as_the_types_are():
+    """If this breaks, a script has to take names like a[3].b apart."""
+    values = json.loads(dumped("-j"))["globals"]
+    for name, wanted in (
+            ("point", {"x": -7, "tag": "61620000",
+                       "in": [{"a": 1, "b": 2}, {"a": 3, "b": 4}]}),
+            ("packed", {"low": 6, "high": -3, "tint": "BLUE", "hidden": 9}),
+            ("mixed", [[{"either": {"word": 258, "byte": 2}}],
+                       [{"either": {"word": 0, "byte": 0}}]]),
+            ("grid", [[1, 2, 3], [4, 0, 0]]), ("flag", False),
+            ("color", "GREEN"), ("counter", -5)):
+        expect(values[name], wanted, name)
+
+
+@test
+def json_names_the_types():
+    """If this breaks, it takes the source to know what a number is."""
+    answer = json.loads(dumped("-j"))
+    types = answer["types"]
+    for name, wanted in (
+            ("point", "struct point"), ("needle", "char[8]"),
+            ("struct point", {"x": "int", "tag": "unsigned char[4]",
+                              "in": "struct pair[2]"}),
+            ("struct pair", {"a": "__u16", "b": "__u16"}),
+            ("struct packed", {"low": "unsigned int:3", "high": "int:5",
+                               "tint": "enum color:4", "hidden": "__u8"}),
+            ("mixed", "mixed_t[2][1]"), ("mixed_t", {"either": "union"}),
+            ("grid", "__u16[2][3]"), ("big", "enum big"), ("flag", "_Bool")):
+        expect(types[name], wanted, name)
+    expect(sorted(name for name in types if " " not in name and
+                  name != "mixed_t"), sorted(answer["globals"]), "variables")
+
+
+@test
+def plain_text_has_one_leaf_a_line():
+    """If this breaks, grep does not find a member with its value."""
+    lines = dumped().splitlines()
+    for wanted in ("point.in[1].a = 3", "packed.high = -3", "grid[0][2] = 3",
+                   'color = "GREEN"', 'point.tag = "61620000"'):
+        expect_in(wanted, lines, "lines")
 
 
 @test

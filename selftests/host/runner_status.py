@@ -83,8 +83,7 @@ def refused_options_are_252_and_explained():
             (["--nvme", "/no/such/file", "--", "true"], b"no such file"),
             (["--share", "/no/such/folder", "--", "true"], b"no such folder"),
             (["--kernel", "/no/such/kernel", "--", "true"], b"no such file"),
-            (["--kernel", "p2p", "--", "true"], b"not available"),
-            (["--csd", "image", "--", "true"], b"not available"),
+            (["--csd", "/no/such/file", "--", "true"], b"no such file"),
             (["--smp", "2"], b"no command"),
             (["--icount", "--smp", "4", "--", "true"], b"one CPU")):
         done = vm(*words)

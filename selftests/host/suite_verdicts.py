@@ -3,6 +3,7 @@
 """What the test runner makes of a test file's output and end."""
 
 import os
+import subprocess
 import sys
 import tempfile
 
@@ -105,22 +106,100 @@ def kernel_trouble_fails_with_its_text():
         result, = trouble(f"[ 1.0] fine\n[ 2.0] {line}\n[ 3.0] more\n")
         expect(result.verdict, "failed", line)
         expect_in(line, result.reason, "reason")
+    for line in ("kmemleak: Kernel memory leak detector initialized",
+                 "kasan: KernelAddressSanitizer initialized (generic)"):
+        expect(trouble(f"[ 1.0] {line}\n"), [], line)
+
+
+@test
+def two_runners_do_not_share_a_file_s_output():
+    """If this breaks, two runs in one tree judge each other's results."""
+    folder = tempfile.TemporaryDirectory()
+    cleanup(folder.cleanup)
+    path = os.path.join(folder.name, "guest.x.py.lock")
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.path[:0] = sys.argv[2:]\n"
+         "import suite\nwith suite.alone(sys.argv[1], 'guest/x.py'):\n"
+         "    print('in', flush=True); sys.stdin.read()", path, *sys.path],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    expect(child.stdout.readline(), "in\n", "the other runner")
+    second = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.path[:0] = sys.argv[2:]\n"
+         "import suite\nwith suite.alone(sys.argv[1], 'guest/x.py'):\n"
+         "    print('in', flush=True)", path, *sys.path],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    expect_in("waiting for another selftests/run in this tree, which is at "
+              "guest/x.py", second.stderr.readline(), "sentence")
+    expect(second.poll(), None, "state of the second")
+    child.communicate("")
+    out, _ = second.communicate(timeout=30)
+    expect(out, "in\n", "the second, after the first")
 
 
 @test
 def the_debug_kernel_has_its_own_machines_and_tests():
     """Its tests would time out, or those that need it run on another kernel."""
-    words = suite.on_debug_kernel(["--timeout", "300", "--smp", "4"])
-    expect(words[:4], ["--timeout", "300", "--smp", "4"], "the file's own words")
-    expect(words[4:], ["--kernel", "debug", "--mem", "3G", "--timeout", "1800"],
+    own = ["--timeout", "300", "--append", "slab_nomerge"]
+    words = suite.on_debug_kernel(own)
+    expect(words[:4], own, "the file's own words")
+    expect(words[4:], ["--kernel", "debug", "--mem", "3G", "--timeout", "1800",
+                       "--append", "slab_nomerge kmemleak=on"],
            "words of the kernel")
-    expect(suite.on_debug_kernel([])[-2:], ["--timeout", "3600"],
+    expect(suite.on_debug_kernel([])[-4:-2], ["--timeout", "3600"],
            "the time for a file that gives none")
     folder = os.path.join(os.path.dirname(os.path.realpath(__file__)), "..")
-    for kernel, kinds in (("stock", {"host", "guest"}),
+    for kernel, kinds in (("stock", {"host", "drive", "guest"}),
                           ("debug", {"guest", "debug"})):
         expect({found.kind for found in suite.find(folder, [], kernel)}, kinds,
                f"folders of --kernel {kernel}")
+
+
+@test
+def a_file_runs_on_the_kernels_that_it_names():
+    """A gate that should run on the kernel that finds bugs would not."""
+    folder = tempfile.TemporaryDirectory()
+    cleanup(folder.cleanup)
+    for name, head in (("guest/plain.py", ""),
+                       ("guest/both.py", "# kernels: stock debug\n"),
+                       ("guest/checked.py", "# vm: --smp 2\n# kernels: debug\n"),
+                       ("debug/faults.py", ""), ("host/here.py", "")):
+        path = os.path.join(folder.name, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"#!/usr/bin/env python3\n{head}\nimport os\n")
+
+    def found(kernel):
+        return {(test.name, test.kernel)
+                for test in suite.find(folder.name, [], kernel)}
+
+    stock = {("host/here.py", "stock"), ("guest/plain.py", "stock"),
+             ("guest/both.py", "stock")}
+    expect(found("stock"), stock, "--kernel stock")
+    expect(found("own"), stock | {
+        ("guest/both.py", "debug"), ("guest/checked.py", "debug"),
+        ("debug/faults.py", "debug")}, "--kernel own")
+    expect(found("debug"), {
+        (name, "debug") for name in ("guest/plain.py", "guest/both.py",
+                                     "guest/checked.py", "debug/faults.py")},
+           "--kernel debug")
+    expect([test.title for test in suite.find(folder.name, ["both"], "own")],
+           ["guest/both.py", "guest/both.py on the debug kernel"], "titles")
+
+
+@test
+def a_file_may_want_another_kernel_than_the_stock_one():
+    """If this breaks, tests of peer-to-peer DMA run where there is none; or where
+    a kernel finds bugs, they run on the one that does not."""
+    folder = os.path.join(os.path.dirname(os.path.realpath(__file__)), "..")
+    for kernel, wanted in (("stock", ["p2p"]), ("debug", ["p2p", "debug"])):
+        found, = suite.find(folder, ["csd_peer_dma"], kernel)
+        with tempfile.TemporaryDirectory() as workdir:
+            words = found.command(workdir, "/console", "")
+        words = words[:words.index("--")]
+        expect([value for option, value in zip(words, words[1:])
+                if option == "--kernel"], wanted,
+               f"kernels in the order of the options, the last of which counts: "
+               f"--kernel {kernel}")
 
 
 @test

@@ -8,7 +8,7 @@ import time
 
 import blkbpf_abi as abi
 import disks
-from ktap import cleanup
+from ktap import cleanup, sh
 from programs import Seen, borrow
 
 
@@ -16,7 +16,7 @@ class Attached:
     """A program of its own on a device, until the test ends or .detach()."""
 
     def __init__(self, path, name="probe", program="probe_4096_0", flags=0,
-                 priority=0, args=(0,), loaded=None):
+                 priority=0, args=(0,), loaded=None, budget_ns=0):
         self.program = loaded or borrow(name, program)
         self.link = None
         self.control = abi.Control()
@@ -25,7 +25,7 @@ class Attached:
         device = os.open(path, os.O_RDONLY)
         try:
             self.id = self.control.attach(self.link, device, flags, priority,
-                                          args)
+                                          args, budget_ns)
         finally:
             os.close(device)
 
@@ -88,6 +88,12 @@ def settled(read, wanted, seconds=10):
     while (got := read()) != wanted and time.monotonic() < end:
         time.sleep(0.05)
     return got
+
+
+def unload_other_users():
+    """Of the module, so that it can be unloaded and its references be counted."""
+    if os.path.exists("/sys/module/nvme_csd"):
+        sh(["rmmod", "nvme_csd"])
 
 
 def module_users():

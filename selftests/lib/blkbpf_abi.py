@@ -18,9 +18,13 @@ OP_READ, OP_WRITE, OP_FLUSH, OP_DISCARD, OP_WRITE_ZEROES, OP_ZONE = range(6)
 F_SHORT, F_EDGE, F_LIVE, F_NODATA = 1, 2, 4, 8
 MAY_FAIL, WRITES, OTHERS, NO_READS = 1, 2, 4, 8
 LIVE, EJECTED, GONE = range(3)
+EXIT_NONE, EXIT_RETURN, EXIT_BUDGET = range(3)
+BUDGET_DEFAULT, BUDGET_MAX, BUDGET_NONE = 10 ** 6, 10 ** 10, (1 << 64) - 1
+BUDGET_SLACK_NS = 10 ** 9
 (EVENT_MATCH, EVENT_FAILED, EVENT_MISSED, EVENT_LOST, EVENT_EJECTED,
  EVENT_END) = range(6)
 COUNT, DATA = 1, 2
+PATH_KERNEL, PATH_NEAR, PATH_PEER, PATH_HOST = 1, 2, 4, 8
 DONE, FULL, STOPPED, INTERRUPTED = range(4)
 UNIT_MAX, OVERLAP_MAX, EMIT_MAX = 32768, 4096, 65536
 
@@ -53,7 +57,8 @@ class LastMsg(Struct):
 
 class Attach(Struct):
     _fields_ = [("hdr", Hdr), ("link_fd", c_int32), ("dev_fd", c_int32),
-                ("priority", c_int32), ("id", c_uint32), ("args", c_uint64 * 4)]
+                ("priority", c_int32), ("id", c_uint32), ("args", c_uint64 * 4),
+                ("budget_ns", c_uint64)]
 
 
 class Attachment(Struct):
@@ -66,7 +71,11 @@ class Attachment(Struct):
                 ("partial", c_uint64), ("failed", c_uint64),
                 ("refused", c_uint64), ("missed", c_uint64),
                 ("time_ns", c_uint64), ("name", c_char * 16),
-                ("disk", c_char * 32), ("reason", c_char * 128)]
+                ("disk", c_char * 32), ("reason", c_char * 128),
+                ("budget_ns", c_uint64), ("exit", c_uint32),
+                ("exit_op", c_uint32), ("exit_value", c_int64),
+                ("exit_pos", c_uint64), ("exit_len", c_uint64),
+                ("exit_time_ns", c_uint64)]
 
 
 class List(Struct):
@@ -109,6 +118,14 @@ class Match(Struct):
     _fields_ = [("pos", c_uint64), ("len", c_uint32), ("dev", c_uint32)]
 
 
+class Path(Struct):
+    _fields_ = [("path", c_uint32), ("loads", c_uint32),
+                ("link_to_drive", c_uint64), ("link_to_host", c_uint64),
+                ("link_data", c_uint64), ("commands", c_uint64),
+                ("insns", c_uint64), ("drive_ns", c_uint64),
+                ("cpu_ns", c_uint64)]
+
+
 class Scan(Struct):
     _fields_ = [("hdr", Hdr), ("prog_fd", c_int32), ("dev_fd", c_int32),
                 ("unit", c_uint32), ("threads", c_uint32),
@@ -117,7 +134,11 @@ class Scan(Struct):
                 ("matches", c_uint64), ("data", c_uint64),
                 ("data_len", c_uint64), ("cursor", Cursor),
                 ("nr_matches", c_uint32), ("status", c_uint32),
-                ("data_used", c_uint64), ("stats", Stats)]
+                ("data_used", c_uint64), ("stats", Stats),
+                ("target", c_char * 16), ("devs", c_uint64),
+                ("nr_devs", c_uint32), ("image_len", c_uint32),
+                ("image", c_uint64), ("globals", c_uint64),
+                ("globals_len", c_uint32), ("pad", c_uint32), ("path", Path)]
 
 
 class Drain(Struct):
@@ -158,7 +179,9 @@ class Found:
         self.status = arg.status
         self.stats = arg.stats
         self.cursor = arg.cursor
+        self.path = arg.path
         self.matches = [(m.pos, m.len) for m in matches[:arg.nr_matches]]
+        self.devs = [m.dev for m in matches[:arg.nr_matches]]
         self.data = data.raw[:arg.data_used] if data is not None else b""
 
 
@@ -204,10 +227,12 @@ class Control:
             raise
         return text.value.decode()
 
-    def attach(self, link_fd, dev_fd, flags=0, priority=0, args=()):
+    def attach(self, link_fd, dev_fd, flags=0, priority=0, args=(),
+               budget_ns=0):
         """The id of the new attachment."""
         return self.call(Attach(link_fd=link_fd, dev_fd=dev_fd,
-                                priority=priority, args=_args(args)), flags).id
+                                priority=priority, args=_args(args),
+                                budget_ns=budget_ns), flags).id
 
     def list(self, start=0, room=64):
         """(attachments, total)"""
@@ -238,13 +263,28 @@ class Control:
         self.call(Drain())
 
     def scan(self, prog_fd, dev_fd, ranges=None, args=(), *, unit=0, threads=0,
-             room=1 << 18, flags=0, data_len=0, cursor=None):
-        """One call; its refusal has .found, what was found before it."""
+             room=1 << 18, flags=0, data_len=0, cursor=None, target="",
+             image=b"", values=None):
+        """One call; its refusal has .found, what was found before it.
+
+        dev_fd may be a list of them. values is a bytearray of the image's global
+        variables, and has what they became.
+        """
         matches = (Match * max(room, 1))()
         data = ctypes.create_string_buffer(data_len) if data_len else None
         nr = len(ranges) if ranges is not None else 0
         array = (Range * max(nr, 1))(*(ranges or ()))
-        arg = Scan(prog_fd=prog_fd, dev_fd=dev_fd, unit=unit, threads=threads,
+        several = not isinstance(dev_fd, int)
+        fds = (c_int32 * max(len(dev_fd), 1))(*dev_fd) if several else None
+        variables = (c_char * len(values)).from_buffer(values) if values else None
+        arg = Scan(prog_fd=prog_fd, dev_fd=-1 if several else dev_fd, unit=unit,
+                   threads=threads, target=target.encode(),
+                   devs=ctypes.addressof(fds) if several else 0,
+                   nr_devs=len(dev_fd) if several else 0,
+                   image=ctypes.cast(image, ctypes.c_void_p).value or 0
+                   if image else 0, image_len=len(image),
+                   globals=ctypes.addressof(variables) if values else 0,
+                   globals_len=len(values) if values else 0,
                    ranges=ctypes.addressof(array), nr_ranges=nr,
                    max_matches=room, args=_args(args),
                    matches=ctypes.addressof(matches), data_len=data_len,

@@ -12,7 +12,10 @@ def fault(kind, **settings):
     """Settings of a kind of fault; injects none until a probability is given,
     and that is set last: until then, others would be hit."""
     settings = {"probability": 0, "verbose": 0, "interval": 1, "times": -1,
-                "space": 0, "ignore-gfp-wait": "N", **settings}
+                "space": 0, **settings}
+    # Of those that fail allocations alone.
+    if os.path.exists(f"/sys/kernel/debug/{kind}/ignore-gfp-wait"):
+        settings.setdefault("ignore-gfp-wait", "N")
     probability = settings.pop("probability")
     for key, value in [*settings.items(), ("probability", probability)]:
         write_attribute(f"/sys/kernel/debug/{kind}/{key}", value)

@@ -18,7 +18,9 @@ A test file registers functions and ends with run():
 
 Each test is one line of the plan. It passes when it returns, fails when it
 raises, and is skipped when it calls skip(). Cleanups run in reverse order
-after the test, and a cleanup that raises fails the test that added it.
+after the test, and a cleanup that raises fails the test that added it. In a guest
+the kernel's messages are read after each test: trouble in them fails that test.
+Where the kernel looks for leaks, a leak of the module fails the file.
 """
 
 import inspect
@@ -29,9 +31,12 @@ import sys
 import time
 import traceback
 
+import kernel_log
+
 _tests = []
 _cleanups = []
 _UNSET = object()
+_watch = kernel_log.Watch()
 
 
 class Skip(Exception):
@@ -180,6 +185,9 @@ def _run_one(function):
         ok = False
         problems.append(traceback.format_exc())
     problems += _run_cleanups()
+    trouble = kernel_log.first_trouble(_watch.new_lines())
+    if trouble:
+        problems.append("\n".join(["the kernel says:", *trouble]))
     return ok and not problems, reason, "\n".join(problems)
 
 
@@ -222,4 +230,8 @@ def run(argv=None):
         failed += not ok and not todo
     if not chosen:
         diag("no test was chosen")
-    sys.exit(1 if failed or not chosen else 0)
+    leaks = kernel_log.leaks()
+    if leaks:
+        diag(f"memory that was lost in this file:\n{leaks}")
+        print("Bail out! the module leaked memory", flush=True)
+    sys.exit(1 if failed or leaks or not chosen else 0)

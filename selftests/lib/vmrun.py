@@ -13,6 +13,11 @@ def argv(*words):
     return [RUN, "--no-modules", "--timeout", "240", *words]
 
 
+def argv_with_modules(*words):
+    """The same with them; they have to have been built."""
+    return [RUN, "--timeout", "850", *words]
+
+
 def vm(*words, **kwargs):
     """Run a guest to its end; output as bytes."""
     return subprocess.run(argv(*words), stdin=subprocess.DEVNULL,

@@ -2,19 +2,27 @@
 """The test files, the machines they want, and one run of each."""
 
 import collections
+import contextlib
+import fcntl
 import os
 import random
 import re
 import shlex
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 
-import tap
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)),
+                                ".."))
+
+import kernel_log  # noqa: E402
+import tap  # noqa: E402
 
 ENDINGS = (".py", ".sh")
 MACHINE = re.compile(r"#\s*vm:\s*(.*)")
+KERNELS = re.compile(r"#\s*kernels:\s*(.*)")
 IMAGE = re.compile(r"\{img:(\d+)([KMG]?)(?::(\w+))?\}")
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 # A test on this machine has no machine to time it out.
@@ -23,19 +31,16 @@ HOST_TIMEOUT = 900
 # A kernel that finds bugs is that much slower, and keeps what was freed.
 DEBUG_SLOWDOWN = 6
 DEBUG_MEMORY = "3G"
-# Folders of tests in running order, cheap ones first, by kernel.
-KINDS = {"stock": ("host", "guest"), "debug": ("guest", "debug")}
+DEBUG_APPEND = "kmemleak=on"
+# Folders of tests in running order, cheap ones first, by kernel. "own" are the
+# kernels that a file names, and these if it names none.
+KINDS = {"stock": ("host", "drive", "guest"), "debug": ("guest", "debug"),
+         "own": ("host", "drive", "guest", "debug")}
+OWN = {"debug": ("debug",)}
+# Those that run on this machine; the others run in a guest.
+ON_HOST = ("host", "drive")
 # What selftests/vm/run takes when a file says nothing.
 VM_TIMEOUT = 600
-
-# What the kernel says when something is wrong with it, wherever in a line.
-KERNEL_TROUBLE = re.compile(
-    r"BUG:|BUG at|WARNING:|Oops|general protection fault|Kernel panic|"
-    r"KASAN|KCSAN|UBSAN:|kmemleak|INFO: task .* blocked|rcu.*stall|"
-    r"soft lockup|hard LOCKUP|possible (recursive|circular) locking|"
-    r"inconsistent lock state|suspicious RCU usage|sleeping function called|"
-    r"refcount_t:|list_(add|del) corruption|Bad page state|"
-    r"Call Trace:|still has .*objects|Objects remaining")
 
 Outcome = collections.namedtuple("Outcome", "name results seconds log")
 
@@ -51,7 +56,8 @@ def stop_all():
 
 
 def find(folder, names, kernel="stock"):
-    """The test files for that kernel in running order."""
+    """The test files for that kernel in running order; a file that is for two
+    kernels is there twice."""
     tests = []
     for kind in KINDS[kernel]:
         home = os.path.join(folder, kind)
@@ -59,9 +65,37 @@ def find(folder, names, kernel="stock"):
             continue
         for name in sorted(os.listdir(home)):
             if name.endswith(ENDINGS):
-                tests.append(Test(folder, kind, name, kernel))
+                tests += variants(folder, kind, name, kernel)
     return [test for test in tests
             if not names or any(name in test.name for name in names)]
+
+
+def variants(folder, kind, name, kernel):
+    """The file's tests, one for each kernel that is asked for."""
+    test = Test(folder, kind, name)
+    if kernel == "own":
+        return [Test(folder, kind, name, own)
+                for own in test.words(KERNELS) or OWN.get(kind, ("stock",))]
+    # Only a kernel with checks has what these need.
+    if kernel == "stock" and "stock" not in (test.words(KERNELS) or ("stock",)):
+        return []
+    return [Test(folder, kind, name, kernel)]
+
+
+@contextlib.contextmanager
+def alone(path, name):
+    """Nobody else runs the test file that leaves its output there.
+
+    Two runners at a time would read each other's results, and count them.
+    """
+    with open(path, "wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another selftests/run in this tree, which is "
+                  f"at {name}", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def make_image(path, size, seed):
@@ -82,11 +116,14 @@ def on_debug_kernel(machine):
 
     The last of several equal options counts.
     """
-    limits = [float(value) for option, value in zip(machine, machine[1:])
-              if option == "--timeout"]
-    seconds = (limits or [VM_TIMEOUT])[-1] * DEBUG_SLOWDOWN
+    def given(wanted):
+        return [value for option, value in zip(machine, machine[1:])
+                if option == wanted]
+
+    seconds = float((given("--timeout") or [VM_TIMEOUT])[-1]) * DEBUG_SLOWDOWN
+    append = " ".join([*given("--append"), DEBUG_APPEND])
     return [*machine, "--kernel", "debug", "--mem", DEBUG_MEMORY,
-            "--timeout", f"{seconds:g}"]
+            "--timeout", f"{seconds:g}", "--append", append]
 
 
 class Test:
@@ -97,18 +134,25 @@ class Test:
         self.kind = kind
         self.path = os.path.join(folder, kind, name)
         self.name = f"{kind}/{name}"
-        self.machine = self.read_machine()
+        self.kernel = kernel
+        self.machine = self.words(MACHINE)
         if kernel == "debug":
             self.machine = on_debug_kernel(self.machine)
 
-    def read_machine(self):
-        """The words of the file's "vm:" comments, before its first code."""
+    @property
+    def title(self):
+        """What tells it from the same file on another kernel."""
+        return self.name if self.kernel == "stock" else \
+            f"{self.name} on the {self.kernel} kernel"
+
+    def words(self, comment):
+        """The words of such comments of the file, before its first code."""
         words = []
         with open(self.path, encoding="utf-8") as file:
             for line in file:
                 if line.strip() and not line.startswith("#"):
                     break
-                if match := MACHINE.match(line):
+                if match := comment.match(line):
                     words += shlex.split(match[1])
         return words
 
@@ -127,7 +171,7 @@ class Test:
         return [IMAGE.sub(image, word) for word in self.machine]
 
     def command(self, workdir, console, chosen):
-        if self.kind == "host":
+        if self.kind in ON_HOST:
             return [self.path]
         return [os.path.join(self.folder, "vm", "run"), "--console", console,
                 "--env", f"KTAP_FILTER={chosen}",
@@ -135,13 +179,20 @@ class Test:
 
     def run(self, logs, chosen):
         """Run the file and judge all it left behind."""
+        if self.kernel != "stock":
+            logs = os.path.join(logs, self.kernel)
+        os.makedirs(logs, exist_ok=True)
         stem = os.path.join(logs, self.name.replace("/", "."))
+        with alone(f"{stem}.lock", self.title):
+            return self.run_alone(stem, chosen)
+
+    def run_alone(self, stem, chosen):
         log, console = f"{stem}.log", f"{stem}.console.log"
         for stale in (log, console):
             if os.path.exists(stale):
                 os.unlink(stale)
         if not os.access(self.path, os.X_OK):
-            return Outcome(self.name, [tap.failure(
+            return Outcome(self.title, [tap.failure(
                 "(file)", "is not executable; chmod +x it")], 0, log)
         started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="blkbpf-check.") as workdir:
@@ -150,7 +201,7 @@ class Test:
         with open(log, encoding="utf-8", errors="replace") as file:
             output = file.read()
         results = judge(output, status) + kernel_trouble(console)
-        return Outcome(self.name, results, time.monotonic() - started, log)
+        return Outcome(self.title, results, time.monotonic() - started, log)
 
     def execute(self, command, log, chosen):
         """The command's exit status, or None when it had to be ended.
@@ -168,7 +219,7 @@ class Test:
                 _running.add(process)
             try:
                 status = process.wait(
-                    HOST_TIMEOUT if self.kind == "host" else None)
+                    HOST_TIMEOUT if self.kind in ON_HOST else None)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -208,8 +259,7 @@ def kernel_trouble(console):
         return []
     with open(console, encoding="utf-8", errors="replace") as file:
         lines = file.read().splitlines()
-    for number, line in enumerate(lines):
-        if KERNEL_TROUBLE.search(line):
-            return [tap.failure("(kernel)", line.strip(),
-                                lines[number:number + 40])]
-    return []
+    trouble = kernel_log.first_trouble(lines)
+    if not trouble:
+        return []
+    return [tap.failure("(kernel)", trouble[0].strip(), trouble)]
