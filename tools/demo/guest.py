@@ -12,7 +12,12 @@ import re
 import subprocess
 import sys
 
+import csds
+
 DISK = "/dev/nvme0n1"
+# Three ordinary SSDs; and the drive, which holds the same file system once more.
+PEERS = ("/dev/nvme0n1", "/dev/nvme1n1", "/dev/nvme2n1")
+RANGE = (64 << 20, 16 << 20)
 MOUNT = "/mnt"
 SAMPLES = os.environ["BLKBPF_SAMPLES"]
 TEXT = os.environ["DEMO_TEXT"]
@@ -20,6 +25,7 @@ FOLDER = f"{MOUNT}/kernel"
 FILE = f"{FOLDER}/fork.c"
 NEIGHBOUR = f"{FOLDER}/exit.c"
 BLOCK = 4096
+SEARCH = (f"--set 'needle={TEXT}' --print lba --stats {SAMPLES}/grep.bpf.o")
 
 BOLD, PLAIN = ("\033[1m", "\033[0m") if os.environ.get("DEMO_COLOUR") else ("", "")
 
@@ -75,8 +81,7 @@ def attachments():
 
 def scan():
     heading(f"1. Scan the raw disk for '{TEXT}', in the kernel")
-    out, _ = show(f"blkbpf scan --set 'needle={TEXT}' --print lba --stats "
-                  f"{SAMPLES}/grep.bpf.o {DISK}", lines=10)
+    out, _ = show(f"blkbpf scan {SEARCH} {DISK}", lines=10)
     with open(f"/sys/block/{DISK[5:]}/queue/logical_block_size",
               encoding="ascii") as file:
         block = int(file.read())
@@ -86,11 +91,50 @@ def scan():
         found.append((lba * block + offset, length))
     say("    (logical block, offset in it, length; then what the scan cost)")
     say("\x1e" + json.dumps(found))
-    return {position for position, _ in found}
+    return {position for position, _ in found}, out
+
+
+def stayed(statistics):
+    """Say what crossed the link to the drive, from what --stats prints."""
+    scanned, = map(int, re.findall(r"^bytes scanned\s+(\d+)", statistics, re.M))
+    (there, back, data), = re.findall(r"^over the link\s+(\d+) bytes to the drive, "
+                                      r"(\d+) back, (\d+) of", statistics, re.M)
+    link = int(there) + int(back)
+    expect(int(data) == 0 and link < scanned // 20,
+           f"{(scanned - link) / scanned:.2%} of {scanned >> 20} MiB stayed on the "
+           f"drive: {link >> 10} KiB of commands and matches crossed the link")
+
+
+def scan_on_drive(answer):
+    heading("2. The same program on a drive that runs programs, which has the "
+            "same data")
+    drive, = csds.wait_for_number(1)
+    show("blkbpf drive list")
+    disk = csds.disk_of(drive)
+    out, statistics = show(f"blkbpf scan --on {drive} {SEARCH} {disk}", lines=3)
+    expect(out == answer, f"the drive finds the same {len(out.splitlines())}")
+    stayed(statistics)
+    return drive
+
+
+def scan_peers(drive, positions):
+    heading("3. And over three ordinary SSDs beside it, a part of each")
+    begin, length = RANGE
+    out, statistics = show(
+        f"blkbpf scan --on {drive} --set 'needle={TEXT}' --range {begin}:{length} "
+        f"--stats {SAMPLES}/grep.bpf.o {' '.join(PEERS)}", lines=3)
+    found = [tuple(map(int, line.split()[:2])) for line in out.splitlines()]
+    inside = sorted(at for at in positions
+                    if begin <= at and at + len(TEXT) <= begin + length)
+    expect(found == [(dev, at) for dev in range(len(PEERS)) for at in inside],
+           f"{len(inside)} on each of the {len(PEERS)}, as in the kernel")
+    way = re.search(rf"^path\s+{drive}: (.*)", statistics, re.M)[1]
+    expect(way == "through host memory", f"their data went {way}: Debian's kernel "
+           "has no peer-to-peer DMA\n      ('make demo-drive' shows it)")
 
 
 def mount():
-    heading("2. Mount its file system, and attach a filter to the live disk")
+    heading("4. Mount its file system, and attach a filter to the live disk")
     show(f"mount -t ext4 {DISK} {MOUNT}")
     before, _ = show(f"sha256sum {FILE} {NEIGHBOUR}")
     show(f"blkbpf attach --set 'needle={TEXT}' {SAMPLES}/grep.bpf.o {DISK}")
@@ -112,7 +156,7 @@ def start_tail(path):
 
 
 def watch(scanned):
-    heading("3. Read files, and see what passes")
+    heading("5. Read files, and see what passes")
     path = "/tmp/matches"
     tail = start_tail(path)
     drop_caches()
@@ -139,7 +183,7 @@ def watch(scanned):
 
 
 def deny(before):
-    heading("4. Let a program fail the reads of one block of a file")
+    heading("6. Let a program fail the reads of one block of a file")
     out, _ = show(f"debugfs -R 'bmap /{os.path.relpath(FILE, MOUNT)} 0' {DISK} "
                   "2>/dev/null")
     position = int(out) * BLOCK
@@ -157,7 +201,7 @@ def deny(before):
 
 
 def detach(before):
-    heading("5. Detach, and all is as before")
+    heading("7. Detach, and all is as before")
     show(f"blkbpf detach {DISK}")
     drop_caches()
     after, _ = show(f"sha256sum {FILE} {NEIGHBOUR}")
@@ -169,7 +213,9 @@ def detach(before):
 
 def main():
     os.makedirs(MOUNT, exist_ok=True)
-    scanned = scan()
+    scanned, answer = scan()
+    drive = scan_on_drive(answer)
+    scan_peers(drive, scanned)
     before = mount()
     watch(scanned)
     deny(before)
