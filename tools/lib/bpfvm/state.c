@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* States: copying, and joining what comes together at a place. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "state.h"
@@ -11,14 +10,27 @@
 
 #define ROOM_LEAST	(-65536)
 
-struct state *state_new(uint32_t depth)
+static size_t slots_bytes(uint32_t room)
 {
-	size_t frames = (depth + 1) * sizeof(struct frame);
-	size_t saved = depth * NR_SAVED * sizeof(struct val);
-	struct state *st = calloc(1, sizeof(*st) + frames + saved);
+	return room * sizeof(struct slot);
+}
+
+/* Without the slots of its frames. */
+static size_t bytes_at(uint32_t room)
+{
+	return sizeof(struct state) + room * sizeof(struct frame) +
+	       (room - 1) * NR_SAVED * sizeof(struct val);
+}
+
+struct state *state_new(struct pool *pool, uint32_t depth)
+{
+	size_t bytes = bytes_at(depth + 1);
+	struct state *st = pool_get(pool, bytes);
 
 	if (!st)
 		return NULL;
+	memset(st, 0, bytes);
+	st->pool = pool;
 	st->room = depth + 1;
 	for (uint32_t i = 0; i < depth; i++)
 		st->frames[i].saved = (struct val *)(st->frames + depth + 1) +
@@ -31,68 +43,82 @@ void state_free(struct state *st)
 	if (!st)
 		return;
 	for (uint32_t i = 0; i < st->room; i++)
-		free(st->frames[i].slots);
-	free(st);
+		if (st->frames[i].room)
+			pool_put(st->pool, st->frames[i].slots,
+				 slots_bytes(st->frames[i].room));
+	pool_put(st->pool, st, bytes_at(st->room));
 }
 
 size_t state_bytes(const struct state *st)
 {
-	size_t bytes = sizeof(*st) + st->room * sizeof(struct frame) +
-		       (st->room - 1) * NR_SAVED * sizeof(struct val);
+	size_t bytes = bytes_at(st->room);
 
 	for (uint32_t i = 0; i < st->room; i++)
-		bytes += st->frames[i].room * sizeof(struct slot);
+		bytes += slots_bytes(st->frames[i].room);
 	return bytes;
 }
 
-bool frame_grow(struct frame *frame, uint32_t nr)
+static bool make_room(struct pool *pool, struct frame *frame, uint32_t nr)
 {
-	struct slot *slots;
 	uint32_t room = frame->room ? frame->room : 4;
+	struct slot *slots;
 
-	if (nr > frame->room) {
-		while (room < nr)
-			room *= 2;
-		slots = realloc(frame->slots, room * sizeof(*slots));
-		if (!slots)
-			return false;
-		frame->slots = slots;
-		frame->room = room;
+	while (room < nr)
+		room *= 2;
+	slots = pool_get(pool, slots_bytes(room));
+	if (!slots)
+		return false;
+	if (frame->room) {
+		memcpy(slots, frame->slots, slots_bytes(frame->nr));
+		pool_put(pool, frame->slots, slots_bytes(frame->room));
 	}
-	if (nr > frame->nr) {
-		memset(frame->slots + frame->nr, 0,
-		       (nr - frame->nr) * sizeof(*frame->slots));
-		frame->nr = nr;
-	}
+	frame->slots = slots;
+	frame->room = room;
 	return true;
+}
+
+struct slot *state_slot(struct state *st, uint32_t frame, uint32_t slot)
+{
+	struct frame *f = &st->frames[frame];
+
+	if (slot >= f->room && !make_room(st->pool, f, slot + 1))
+		return NULL;
+	if (slot >= f->nr) {
+		memset(f->slots + f->nr, 0, slots_bytes(slot + 1 - f->nr));
+		f->nr = slot + 1;
+	}
+	return &f->slots[slot];
+}
+
+/* The library's memcpy() is faster than what is put in line for a fixed size. */
+static __attribute__((noinline)) void copy_bytes(void *to, const void *from,
+						 size_t bytes)
+{
+	memcpy(to, from, bytes);
 }
 
 bool state_copy(struct state *to, const struct state *from)
 {
 	to->depth = from->depth;
 	to->minlen = from->minlen;
-	memcpy(to->r, from->r, sizeof(to->r));
+	copy_bytes(to->r, from->r, sizeof(to->r));
 	for (uint32_t i = 0; i <= from->depth; i++) {
 		struct frame *t = &to->frames[i];
 		const struct frame *f = &from->frames[i];
 
-		if (!frame_grow(t, f->nr))
-			return false;
+		if (f->nr > t->room) {
+			t->nr = 0;
+			if (!make_room(to->pool, t, f->nr))
+				return false;
+		}
 		t->nr = f->nr;
 		if (i < from->depth)
-			memcpy(t->saved, f->saved,
-			       NR_SAVED * sizeof(*t->saved));
+			copy_bytes(t->saved, f->saved,
+				   NR_SAVED * sizeof(*t->saved));
 		if (f->nr)
-			memcpy(t->slots, f->slots, f->nr * sizeof(*f->slots));
+			copy_bytes(t->slots, f->slots, slots_bytes(f->nr));
 	}
 	return true;
-}
-
-struct slot *state_slot(struct state *st, uint32_t frame, uint32_t slot)
-{
-	if (!frame_grow(&st->frames[frame], slot + 1))
-		return NULL;
-	return &st->frames[frame].slots[slot];
 }
 
 void state_name(struct joiner *j, struct val *v)
@@ -115,6 +141,36 @@ static bool joins_as_number(const struct val *a, const struct val *b)
 	return val_same_object(a, b) && a->null == b->null;
 }
 
+/* Pairs are found by their @a. */
+static uint16_t *chain_of(struct joiner *j, uint32_t a)
+{
+	return &j->chains[a % NR_CHAINS];
+}
+
+static struct pair *first_pair(struct joiner *j, uint32_t a)
+{
+	uint16_t nr = *chain_of(j, a);
+
+	return nr ? &j->pairs[nr - 1] : NULL;
+}
+
+static struct pair *next_pair(struct joiner *j, const struct pair *pair)
+{
+	j->work++;
+	return pair->next ? &j->pairs[pair->next - 1] : NULL;
+}
+
+static struct pair *add_pair(struct joiner *j, uint32_t a, uint32_t b,
+			     int64_t diff)
+{
+	uint16_t *chain = chain_of(j, a);
+	struct pair *pair = &j->pairs[j->nr_pairs++];
+
+	*pair = (struct pair){ a, b, diff, a, *chain };
+	*chain = j->nr_pairs;
+	return pair;
+}
+
 /* Returns 1 if something was lost. */
 static int join_id(struct joiner *j, struct val *a, const struct val *b)
 {
@@ -129,9 +185,7 @@ static int join_id(struct joiner *j, struct val *a, const struct val *b)
 		a->id = 0;
 		return 1;
 	}
-	j->work += j->nr_pairs / 8;
-	for (uint32_t i = 0; i < j->nr_pairs; i++) {
-		pair = &j->pairs[i];
+	for (pair = first_pair(j, a->id); pair; pair = next_pair(j, pair)) {
 		if (pair->a != a->id)
 			continue;
 		if (pair->b == b->id && pair->diff == diff) {
@@ -142,11 +196,9 @@ static int join_id(struct joiner *j, struct val *a, const struct val *b)
 		}
 		taken = taken || pair->id == a->id;
 	}
-	pair = &j->pairs[j->nr_pairs++];
-	pair->a = a->id;
-	pair->b = b->id;
-	pair->diff = diff;
-	pair->id = taken ? ++j->next_id : a->id;
+	pair = add_pair(j, a->id, b->id, diff);
+	if (taken)
+		pair->id = ++j->next_id;
 	a->id = pair->id;
 	return taken;
 }
@@ -154,21 +206,25 @@ static int join_id(struct joiner *j, struct val *a, const struct val *b)
 /* A symbol that nobody has in either state stays what it is, if it is free. */
 static bool keep_symbol(struct joiner *j, uint32_t id)
 {
-	for (uint32_t i = 0; i < j->nr_pairs; i++)
-		if (j->pairs[i].a == id || j->pairs[i].id == id)
+	const struct pair *pair;
+
+	for (pair = first_pair(j, id); pair; pair = next_pair(j, pair))
+		if (pair->a == id)
 			return false;
 	if (j->nr_pairs == MAX_PAIRS)
 		return false;
-	j->pairs[j->nr_pairs++] = (struct pair){ id, id, 0, id };
+	add_pair(j, id, id, 0);
 	return true;
 }
 
 static int join_exact(struct joiner *j, struct val *a, const struct val *b)
 {
+	const struct pair *pair;
+
 	if (!a->exact)
 		return 0;
-	for (uint32_t i = 0; b->exact && i < j->nr_pairs; i++) {
-		const struct pair *pair = &j->pairs[i];
+	for (pair = b->exact ? first_pair(j, a->minus) : NULL; pair;
+	     pair = next_pair(j, pair)) {
 		uint32_t old = a->minus;
 
 		if (pair->a != a->minus || pair->b != b->minus ||
@@ -401,6 +457,7 @@ static int join_ids(struct joiner *j, struct state *to,
 	int lost = 0;
 
 	j->nr_pairs = 0;
+	memset(j->chains, 0, sizeof(j->chains));
 	for (int i = 0; i < NR_REGS; i++)
 		if (has_number(&to->r[i]))
 			lost |= join_id(j, &to->r[i], &from->r[i]);

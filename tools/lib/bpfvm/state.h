@@ -3,6 +3,7 @@
 #ifndef BPFVM_STATE_H
 #define BPFVM_STATE_H
 
+#include "pool.h"
 #include "val.h"
 
 #define NR_REGS		11
@@ -33,6 +34,7 @@ struct frame {
 
 /**
  * struct state - all that is known
+ * @pool:   where its memory is of
  * @depth:  frame of the running function
  * @room:   frames there is room for
  * @minlen: LEN >= @minlen
@@ -40,6 +42,7 @@ struct frame {
  * @frames: 0 to @depth are in use
  */
 struct state {
+	struct pool *pool;
 	uint32_t depth;
 	uint32_t room;
 	int64_t minlen;
@@ -52,7 +55,10 @@ struct pair {
 	uint32_t a, b;
 	int64_t diff;
 	uint32_t id;
+	uint16_t next;		/* 1 + the next of its chain */
 };
+
+#define NR_CHAINS	64
 
 #define MAX_PAIRS	(NR_REGS + BPFVM_MAX_FRAMES * (NR_SAVED + NR_SLOTS))
 
@@ -65,11 +71,12 @@ struct joiner {
 	uint64_t work;
 	int64_t minlen[2];
 	uint32_t nr_pairs;
+	uint16_t chains[NR_CHAINS];	/* 1 + the first of each */
 	struct pair pairs[MAX_PAIRS];
 };
 
 /* A state of functions that are up to @depth frames down. */
-struct state *state_new(uint32_t depth);
+struct state *state_new(struct pool *pool, uint32_t depth);
 void state_free(struct state *st);
 /* The memory that it takes. */
 size_t state_bytes(const struct state *st);
@@ -77,7 +84,6 @@ size_t state_bytes(const struct state *st);
 bool state_copy(struct state *to, const struct state *from);
 /* The slot, which is made if it was not there; NULL if there is no memory. */
 struct slot *state_slot(struct state *st, uint32_t frame, uint32_t slot);
-bool frame_grow(struct frame *frame, uint32_t nr);
 
 /* Do they say the same in the same words? */
 bool state_same(const struct state *a, const struct state *b);

@@ -44,7 +44,7 @@ static int keep_state(struct walk *w, struct state **into,
 	size_t before = *into ? state_bytes(*into) : 0;
 
 	if (!*into)
-		*into = state_new(st->depth);
+		*into = state_new(&w->pool, st->depth);
 	if (!*into || !state_copy(*into, st))
 		return -ENOMEM;
 	w->bytes += state_bytes(*into) - before;
@@ -332,7 +332,7 @@ static int run_node(struct walk *w, uint32_t n, const struct state *in)
 
 static bool enter_program(struct walk *w, struct state **in)
 {
-	struct state *st = state_new(0);
+	struct state *st = state_new(&w->pool, 0);
 
 	*in = st;
 	if (!st)
@@ -578,9 +578,9 @@ int verify(struct bpfvm_prog *prog)
 		return -ENOMEM;
 	w->v.prog = prog;
 	w->v.targets = calloc(prog->nr, sizeof(*w->v.targets));
-	w->now = state_new(BPFVM_MAX_FRAMES - 1);
-	w->other = state_new(BPFVM_MAX_FRAMES - 1);
-	w->scratch = state_new(BPFVM_MAX_FRAMES - 1);
+	w->now = state_new(&w->pool, BPFVM_MAX_FRAMES - 1);
+	w->other = state_new(&w->pool, BPFVM_MAX_FRAMES - 1);
+	w->scratch = state_new(&w->pool, BPFVM_MAX_FRAMES - 1);
 	find_limits(w);
 	if (w->v.targets && w->now && w->other && w->scratch)
 		err = walk(w);
@@ -588,6 +588,7 @@ int verify(struct bpfvm_prog *prog)
 	state_free(w->now);
 	state_free(w->other);
 	state_free(w->scratch);
+	pool_end(&w->pool);
 	free(w->sequence);
 	free(w->nodes);
 	free(w->instances);

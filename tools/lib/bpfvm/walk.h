@@ -37,6 +37,7 @@ struct node {
 
 struct walk {
 	struct verifier v;
+	struct pool pool;	/* of all states */
 	struct instance *instances;
 	uint32_t nr_instances, room_instances;
 	struct node *nodes;
