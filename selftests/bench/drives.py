@@ -30,6 +30,14 @@ NEAR_ENGINES, ENGINE_IPS = 4, 10 ** 9
 NEAR = (f"timing=on,timing-preset=p4500,engines={NEAR_ENGINES},"
         f"engine-ips={ENGINE_IPS},slm-size=256M")
 
+# Beside a drive of the same engines, SSDs of 2 such channels.
+SSD_CHANNELS = 2
+SSD = (f"timing=on,timing-preset=p4500,channels={SSD_CHANNELS},slm-size=1M,"
+       "snapshot=on")
+# How far from the model, and from so many times the first (percent).
+SCALE_OFF_MAX = 10
+ENGINES = (1, 2, 4, 8)
+
 # Of the scanned bytes over the link, in percent; instructions of the user's way for
 # one of the drive's; of the slower of media and engines, in percent.
 LINK_MAX, SAVES_MIN, SHARE_MIN = 0.3, 50, 90
@@ -144,3 +152,82 @@ def print_near(rows):
               f"{row['matches']:>9}{row['link']:>9}{row['link_percent']:>7.3f} %"
               f"{min(row['mb_per_s']):>7.0f}{row['limit_mb_per_s']:>7.0f}"
               f"{row['share_percent']:>7.1f} %  {row['limit']}")
+
+
+def scaled(bench, row, media, engines):
+    """Complete a row of a scan by its speed, and by what the model allows."""
+    samples = [row["bytes"] / ns * 1e3 for ns in row["ns"]]
+    row.update(bench.summary(samples))
+    computed = engines * ENGINE_IPS * row["bytes"] / row["insns"]
+    row["limit"] = "media" if media < computed else "engines"
+    row["limit_mb_per_s"] = min(media, computed) / 1e6
+    row["share_percent"] = 100 * row["mean"] / row["limit_mb_per_s"]
+    return samples
+
+
+def judge_scaled(bench, name, row, samples, linear):
+    """@linear: should it be so many times the first?"""
+    bench.check(f"{name}, the speed", 0, None, samples)
+    bench.want(row["share_percent"] >= 100 - SCALE_OFF_MAX,
+               f"{name}: {row['share_percent']:.1f} % of what the {row['limit']} "
+               f"can do, and {100 - SCALE_OFF_MAX} are wanted")
+    bench.want(not linear or abs(row["linear_percent"] - 100) <= SCALE_OFF_MAX,
+               f"{name}: {row['linear_percent']:.1f} % of so many times the first, "
+               f"and at most {SCALE_OFF_MAX} off is wanted")
+
+
+def peers(bench, measure, folder):
+    """Rows: by how many SSDs write into the drive's memory."""
+    drive = f"{folder}/part,{NEAR},slm-window=128M,snapshot=on"
+    machine = ["--kernel", "p2p", "--qemu-arg=-cpu", "--qemu-arg=EPYC",
+               "--share", f"{folder}/share", "--csd", drive]
+    rows = measure("guest_drive.py", "peers", str(bench.rounds),
+                   vm=(*machine, *["--csd", f"{folder}/part,{SSD}"] * 4))
+    for row in rows:
+        name, many = f"peers: {row['ssds']} SSDs", row["ssds"]
+        samples = scaled(bench, row, many * SSD_CHANNELS * NEAR_CHANNEL_BW,
+                         NEAR_ENGINES)
+        row["linear_percent"] = 100 * row["mean"] / many / rows[0]["mean"]
+        judge_scaled(bench, name, row, samples, row["limit"] == "media")
+        for key in ("link_data", "host_to_slm"):
+            bench.want(row[key] == 0, f"{name}: {row[key]} bytes of data came by "
+                       f"the host ({key}), and none should")
+    return rows
+
+
+def engines(bench, measure, folder):
+    """Rows: by how many engines a drive has."""
+    machine = ["--share", f"{folder}/share"]
+    for many in ENGINES:
+        machine += ["--csd", f"{folder}/part,{NEAR},snapshot=on,engines={many}"]
+    rows = measure("guest_drive.py", "engines", str(bench.rounds), vm=machine)
+    for row in rows:
+        samples = scaled(bench, row, NEAR_CHANNELS * NEAR_CHANNEL_BW,
+                         row["engines"])
+        row["linear_percent"] = (100 * row["mean"] / row["engines"]
+                                 / rows[0]["mean"])
+        judge_scaled(bench, f"engines: {row['engines']}", row, samples,
+                     row["limit"] == "engines")
+    return rows
+
+
+def print_scaled(rows, key, more=()):
+    print(f"  {key:<9}{'MB/s':>7}{'spread':>9}{'model':>7}{'share':>9}"
+          f"{'linear':>9}  {'limit':<8}", "  ".join(more))
+    for row in rows:
+        cells = "  ".join(f"{row[name]:>{len(name)}}" for name in more)
+        print(f"  {row[key]:<9}{row['mean']:>7.0f}{row['spread_percent']:>7.2f} %"
+              f"{row['limit_mb_per_s']:>7.0f}{row['share_percent']:>7.1f} %"
+              f"{row['linear_percent']:>7.1f} %  {row['limit']:<8} {cells}")
+
+
+def print_peers(rows):
+    print("\nSSDs beside a drive that write into its memory, for records: speed "
+          "beside what the\nmodel allows, and beside so many times the first; data "
+          "over the link as the host\ncounts, and into memory as the drive does\n")
+    print_scaled(rows, "ssds", ("link_data", "host_to_slm"))
+
+
+def print_engines(rows):
+    print("\nThe same scan for a text on drives with more and more engines\n")
+    print_scaled(rows, "engines")

@@ -5,6 +5,9 @@
 near: a GiB on a drive, and an eighth of it in the kernel and by C in user space; the
 GiB is that eighth again and again. What a program costs to be loaded is in no
 figure. The images of the programs lie in /share. Prints JSON.
+
+peers: one, two, and all of the SSDs beside a drive, which write into its memory.
+engines: the same data on drives with more and more engines.
 """
 
 import json
@@ -17,6 +20,7 @@ import csds
 import programs
 from guest_hook import call
 from guest_scan import URING, busy_ns, idle_ns, positions
+from ngdrive import Drive
 
 MIB = 1 << 20
 SAMPLES = os.environ["BLKBPF_SAMPLES"]
@@ -65,13 +69,9 @@ def filters():
         return [Filter(*item) for item in json.load(file)]
 
 
-def disk(drive):
-    return f"/dev/{csds.attribute(drive, 'namespaces')}"
-
-
 def part_disk():
     """Of the drive with the eighth."""
-    return disk("csd1")
+    return csds.disk_of("csd1")
 
 
 def must(condition, what):
@@ -124,7 +124,7 @@ def near_on_drive(control, filter_, whole, rounds):
 
 def near(rounds):
     csds.wait_for_drives(["csd0", "csd1"])
-    whole, part = (os.open(disk(drive), os.O_RDONLY)
+    whole, part = (os.open(csds.disk_of(drive), os.O_RDONLY)
                    for drive in ("csd0", "csd1"))
     mib = os.lseek(part, 0, os.SEEK_END) / MIB
     rows = []
@@ -145,8 +145,64 @@ def near(rounds):
     return rows
 
 
+def has_window(drive):
+    controller = csds.attribute(drive, "controller")
+    return os.path.exists(f"/sys/class/nvme/{controller}/device/p2pmem")
+
+
+def peers(rounds):
+    """SSDs that take modelled time are drives too; one has a window on the bus.
+
+    Links are counted twice: by the host, and in the drive's memory by the drive.
+    """
+    drives = csds.wait_for_number(5)
+    drive, = filter(has_window, drives)
+    ssds = [os.open(csds.disk_of(name), os.O_RDONLY)
+            for name in drives if name != drive]
+    number = int(csds.attribute(drive, "controller")[len("nvme"):])
+    counters = Drive(number).counters
+    filter_, rows = filters()[0], []
+    with Timed() as control:
+        wanted = [pos for pos, _ in
+                  filter_.in_kernel(control, ssds[0]).matches]
+        for many in (1, 2, 4):
+            before = counters().host_to_slm
+            row = {"ssds": many, "ns": []}
+            for _ in range(rounds + 1):
+                found = filter_.on_drive(control, drive, ssds[:many])
+                row["ns"].append(control.took)
+            # The first one also has to load the program.
+            del row["ns"][0]
+            must(found.path.path == abi.PATH_PEER, f"path {found.path.path}")
+            must([pos for pos, _ in found.matches] == wanted * many,
+                 f"{many} SSDs: {len(found.matches)} matches, and "
+                 f"{len(wanted) * many} are wanted")
+            rows.append({**row, "bytes": found.stats.bytes_scanned,
+                         "insns": found.path.insns,
+                         "link_data": found.path.link_data,
+                         "host_to_slm": counters().host_to_slm - before})
+    return rows
+
+
+def engines(rounds):
+    rows = []
+    filter_ = filters()[1]
+    with Timed() as control:
+        for drive in csds.wait_for_number(4):
+            disk = os.open(csds.disk_of(drive), os.O_RDONLY)
+            row = {"engines": int(csds.attribute(drive, "engines")), "ns": []}
+            for _ in range(rounds + 1):
+                found = filter_.on_drive(control, drive, [disk], abi.COUNT)
+                row["ns"].append(control.took)
+            # The first one also has to load the program.
+            del row["ns"][0]
+            rows.append({**row, "bytes": found.stats.bytes_scanned,
+                         "insns": found.path.insns})
+    return sorted(rows, key=lambda row: row["engines"])
+
+
 def main(argv):
-    part = {"near": near}[argv[1]]
+    part = {"near": near, "peers": peers, "engines": engines}[argv[1]]
     json.dump(part(int(argv[2])), sys.stdout)
 
 
