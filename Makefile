@@ -85,7 +85,7 @@ modules: packages
 			cp "$$module" $(BUILD)/modules/$(RELEASE)/; \
 	done
 
-# For the kernel with peer-to-peer DMA.
+# For the kernel with peer-to-peer DMA and no checks.
 modules-p2p: packages
 	+@kernel=$$($(GET) kernel-p2p); $(MAKE) modules KDIR="$$kernel/build"
 
@@ -109,11 +109,11 @@ test-programs: packages
 	+@$(MAKE) -C selftests/src O=$(BUILD)
 	+@selftests/docs/build $(BUILD)/selftests/docs
 
-## check: all tests, on this machine and in guests; builds a second kernel first, 6 minutes or more
+## check: all tests, on this machine and in guests; builds a kernel that finds bugs first, 10 minutes or more
 # Two files at a time: a guest waits for timers more than it computes.
-check: all test-programs modules-p2p
+check: all test-programs modules-debug
 	@$(GET) packages-check qemu guest >/dev/null
-	+@selftests/run -j 2
+	+@selftests/run -j 2 --kernel own
 
 ## check-debug: all guest tests on a kernel that finds bugs; builds it first, 10 minutes or more
 check-debug: all test-programs modules-debug
@@ -127,8 +127,8 @@ demo: all
 demo-drive: all test-programs
 	+@tools/demo/drive
 
-## bench: what the hook, scans, drives and the engine cost, in guest instructions
-bench: all
+## bench: what the hook, scans, drives and the engine cost, in guest instructions; builds a kernel first, 6 minutes or more
+bench: all modules-p2p
 	+@$(MAKE) -C selftests/bench O=$(BUILD) LIBBPF=$(LIBBPF)
 	+@$(MAKE) -C selftests/src O=$(BUILD)
 	+@selftests/bench/run

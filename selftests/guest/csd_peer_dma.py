@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: --kernel p2p --smp 2 --timeout 600 --qemu-arg=-cpu --qemu-arg=EPYC
+# kernels: debug
+# vm: --smp 2 --timeout 600 --qemu-arg=-cpu --qemu-arg=EPYC
 # vm: --nvme {img:1M:1} --nvme {img:1M:2} --nvme {img:1M:3}
 # vm: --csd {img:1M},slm-window=4M
 """Scans of ordinary SSDs beside a drive, read by these straight into its memory.

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: --kernel p2p --smp 2 --timeout 300
+# kernels: debug
+# vm: --smp 2 --timeout 300
 # vm: --nvme {img:1M:1} --csd {img:1M},slm-window=4M
 """A kernel with peer-to-peer DMA on a machine whose bridge is not known to do it:
 the runner's CPU is none of those that the kernel trusts."""

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: --kernel p2p --no-modules --timeout 300 --qemu-arg=-cpu --qemu-arg=EPYC
+# kernels: debug
+# vm: --no-modules --timeout 300 --qemu-arg=-cpu --qemu-arg=EPYC
 # vm: --nvme {img:16M:peer} --csd {img:16M},slm-size=16M,slm-window=4M
 """An unmodified SSD reads right into the drive's memory, and programs run on it.
 
