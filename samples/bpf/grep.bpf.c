@@ -59,7 +59,7 @@ int BLK_BPF_FILTER(grep, struct blk_bpf_ctx *ctx,
 
 	bpf_for(stride, 0, BLK_BPF_UNIT_MAX / STRIDE) {
 		__u32 start = stride * STRIDE, i;
-		__u64 maybe = 0, both;
+		__u64 none = ~0ULL, both;
 		const char *p;
 
 		if (stride >= BLK_BPF_UNIT_MAX / STRIDE || start >= ctx->len)
@@ -67,16 +67,17 @@ int BLK_BPF_FILTER(grep, struct blk_bpf_ctx *ctx,
 		/*
 		 * Two bytes at eight places at once: as a rule, nothing. Where both
 		 * are as wanted, a byte of "both" is zero, and taking one from it
-		 * sets its high bit, which was not set.
+		 * sets its high bit, which was not set. "none" gathers where that
+		 * did not happen: ~((both - ones) & ~both), in fewer steps.
 		 */
 		p = data + start;
 		if ((void *)p + STRIDE + 1 <= data_end) {
 			for (i = 0; i < STRIDE; i += sizeof(__u64)) {
 				both = *(__u64 *)(p + i) ^ firsts;
 				both |= *(__u64 *)(p + i + next) ^ seconds;
-				maybe |= (both - EACH_BYTE(1)) & ~both;
+				none &= (EACH_BYTE(1) - 1 - both) | both;
 			}
-			if (!(maybe & EACH_BYTE(0x80)))
+			if ((none & EACH_BYTE(0x80)) == EACH_BYTE(0x80))
 				continue;
 		}
 		look_at(ctx, data, data_end, start);
