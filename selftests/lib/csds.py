@@ -41,8 +41,14 @@ def initial(data):
 
 
 def drives():
-    """The names of the drives that there are."""
-    return sorted(os.listdir(CLASS)) if os.path.isdir(CLASS) else []
+    """The names of the drives that there are.
+
+    The kernel makes a device's name first, and then its attributes one by one; this
+    is the last of them.
+    """
+    names = os.listdir(CLASS) if os.path.isdir(CLASS) else []
+    return sorted(name for name in names
+                  if os.path.exists(f"{CLASS}/{name}/programs"))
 
 
 def attribute(drive, name):
