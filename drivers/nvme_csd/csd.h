@@ -243,7 +243,7 @@ int csd_slm_init(struct csd_drive *drive);
 void csd_slm_exit(struct csd_drive *drive);
 bool csd_slm_alloc(struct csd_drive *drive, u64 size, u64 *off);
 void csd_slm_free(struct csd_drive *drive, u64 off, u64 size);
-u64 csd_slm_share(struct csd_drive *drive);
+u64 csd_slm_share(struct csd_drive *drive, bool window);
 
 /* run.c */
 extern const struct blk_bpf_target_ops csd_target_ops;

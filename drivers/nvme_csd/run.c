@@ -52,6 +52,16 @@ static int check_image(struct csd_run *run, struct blk_bpf_msg *msg)
 	return 0;
 }
 
+static u64 bytes_from(const struct blk_bpf_job *job, const struct blk_bpf_place *place)
+{
+	u64 bytes = 0;
+	u32 i;
+
+	for (i = place->extent; i < job->nr_extents; i++)
+		bytes += job->extents[i].len;
+	return bytes - place->off;
+}
+
 static int csd_start(struct blk_bpf_job *job, struct blk_bpf_msg *msg)
 {
 	struct csd_run *run = to_csd_run(job);
@@ -66,6 +76,7 @@ static int csd_start(struct blk_bpf_job *job, struct blk_bpf_msg *msg)
 	INIT_LIST_HEAD(&run->idle);
 	INIT_LIST_HEAD(&run->slots);
 	run->next = job->begin;
+	run->left = bytes_from(job, &job->begin);
 	run->limit.extent = U32_MAX;
 	run->slice = max(rounddown(SLICE_FIRST, job->unit), job->unit);
 	if (!csd_drive_enter(run->drive))
@@ -388,13 +399,26 @@ static void piece_insert(struct csd_run *run, struct csd_piece *new)
 	list_add(&new->node, &run->pieces);
 }
 
+/*
+ * Bytes of units of the next piece. Towards the end they become smaller, so that
+ * all engines are busy until then; not so small that commands count more.
+ */
+static u32 next_slice(struct csd_run *run, enum csd_way way)
+{
+	u64 turn = div_u64(run->left, 2 * max(run->drive->info.engines, 1U));
+	u64 slice = min(run->slice, csd_slice_limit(run, way));
+	u32 unit = run->base.unit;
+
+	slice = min(slice, max(turn, run->slice / SLICE_PARTS));
+	return max(rounddown((u32)slice, unit), unit);
+}
+
 /* The next part of a device. Return: 0; -ENODATA if all is planned; -ENOMEM. */
 static int plan(struct csd_run *run, u32 dev)
 {
 	struct csd_source *source = &run->sources[dev];
 	struct blk_bpf_place place = source->plan;
 	struct csd_piece *piece;
-	u32 slice;
 
 	place_normalise(run, &place);
 	if (place_is_end(run, &place) || run->base.extents[place.extent].dev != dev) {
@@ -404,9 +428,10 @@ static int plan(struct csd_run *run, u32 dev)
 	piece = piece_new(run);
 	if (!piece)
 		return -ENOMEM;
-	slice = min(run->slice, csd_slice_limit(run));
-	blk_bpf_job_plan(&run->base, &place, slice, &piece->base);
+	blk_bpf_job_plan(&run->base, &place, next_slice(run, source->way),
+			 &piece->base);
 	source->plan = place;
+	run->left -= piece->base.len;
 	piece->slot = NULL;
 	piece->step = STEP_PLANNED;
 	piece->single = false;
@@ -416,54 +441,54 @@ static int plan(struct csd_run *run, u32 dev)
 	memset(&piece->cursor, 0, sizeof(piece->cursor));
 	piece_insert(run, piece);
 	run->nr_pieces++;
-	run->active++;
+	csd_piece_begins(piece);
 	return 0;
 }
 
 /* Whether one more piece of this device is wanted now. */
 static bool is_wanted(struct csd_run *run, u32 dev, u32 head_dev)
 {
-	u32 wanted = csd_slots_wanted(run);
-
 	if (run->sources[dev].done)
 		return false;
 	if (dev == head_dev && !head(run))
 		return true;
-	/* One slot is for the device that is handed out. */
-	if (run->active >= (dev == head_dev ? wanted : wanted - 1))
-		return false;
-	return run->ahead < AHEAD_MATCHES && run->nr_pieces < AHEAD_PIECES;
+	return run->active < csd_slots_wanted(run) &&
+	       run->ahead < AHEAD_MATCHES && run->nr_pieces < AHEAD_PIECES;
 }
 
 /*
- * As many pieces as there are slots, of several devices in turn. A device that
- * is behind the one that is handed out is read ahead, so that all are busy.
+ * The device that a piece is wanted of, and that has the fewest under way; or
+ * U32_MAX. One behind the device that is handed out is read ahead, so that all
+ * are busy.
  */
+static u32 next_dev(struct csd_run *run)
+{
+	u32 head_dev = run->base.extents[run->next.extent].dev, dev, found = U32_MAX;
+	u32 devs = min(run->base.nr_devs - head_dev, DEVS_AT_ONCE);
+
+	for (dev = head_dev; dev < head_dev + devs; dev++) {
+		if (is_wanted(run, dev, head_dev) &&
+		    (found == U32_MAX ||
+		     run->sources[dev].active < run->sources[found].active))
+			found = dev;
+	}
+	return found;
+}
+
+/* As many pieces as there are slots. */
 static int plan_pieces(struct csd_run *run)
 {
-	u32 head_dev, devs, i;
-	bool planned;
 	int err;
+	u32 dev;
 
 	place_normalise(run, &run->next);
 	if (place_is_end(run, &run->next))
 		return 0;
-	head_dev = run->base.extents[run->next.extent].dev;
-	devs = min(run->base.nr_devs - head_dev, DEVS_AT_ONCE);
-	do {
-		planned = false;
-		for (i = 0; i < devs; i++) {
-			u32 dev = head_dev + (run->turn + i) % devs;
-
-			if (!is_wanted(run, dev, head_dev))
-				continue;
-			err = plan(run, dev);
-			if (err == -ENOMEM)
-				return run->nr_pieces ? 0 : err;
-			planned |= !err;
-		}
-		run->turn++;
-	} while (planned);
+	while ((dev = next_dev(run)) != U32_MAX) {
+		err = plan(run, dev);
+		if (err == -ENOMEM)
+			return run->nr_pieces ? 0 : err;
+	}
 	return 0;
 }
 
@@ -549,7 +574,7 @@ static void csd_put(struct blk_bpf_job *job, struct blk_bpf_piece *base)
 	blk_bpf_piece_drop_matches(base);
 	if (base->done < base->len) {
 		piece->step = STEP_PLANNED;
-		run->active++;
+		csd_piece_begins(piece);
 		return;
 	}
 	run->next.off += base->len;

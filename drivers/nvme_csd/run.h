@@ -25,7 +25,9 @@
 #define SLICE_NS	(25 * NSEC_PER_MSEC)
 /* Devices that are read at the same time, and slots of one scan, at most. */
 #define DEVS_AT_ONCE	8U
-#define SLOTS_MAX	16U
+#define SLOTS_MAX	32U
+/* How much smaller than others the last pieces may be. */
+#define SLICE_PARTS	16
 /* Matches that are kept of pieces that are not the next to be handed out. */
 #define AHEAD_MATCHES	(4 * BLK_BPF_PIECE_MATCHES)
 #define AHEAD_PIECES	1024U
@@ -169,7 +171,7 @@ enum csd_way {
  * @start:     likewise: position of the device in the namespace: a partition's
  * @plan:      the first unit that no piece has
  * @done:      all has been planned
- * @pieces:    that are under way, but for DONE ones
+ * @active:    pieces of it that are not DONE
  */
 struct csd_source {
 	enum csd_way way;
@@ -178,7 +180,7 @@ struct csd_source {
 	u64 start;
 	struct blk_bpf_place plan;
 	bool done;
-	u32 pieces;
+	u32 active;
 };
 
 /**
@@ -202,8 +204,8 @@ struct csd_source {
  * @nr_pieces: in @pieces
  * @ahead:    matches that are kept of DONE pieces
  * @active:   pieces that are not DONE
+ * @left:     bytes of units that no piece has
  * @slice:    bytes of units of the next piece
- * @turn:     the device that is planned next
  * @executed: an Execute of this call was successful
  * @reloaded: when the program was loaded again in this call, or 0
  * @again:    the drive was too busy: something is to be tried again
@@ -234,8 +236,8 @@ struct csd_run {
 	u32 nr_pieces;
 	u32 active;
 	u64 ahead;
+	u64 left;
 	u32 slice;
-	u32 turn;
 	bool executed;
 	bool again;
 	bool stopping;
@@ -254,6 +256,19 @@ static inline struct csd_source *source_of(const struct csd_piece *piece)
 	const struct blk_bpf_job *job = &piece->run->base;
 
 	return &piece->run->sources[job->extents[piece->base.extent].dev];
+}
+
+/* One more piece that is not DONE, or one less. */
+static inline void csd_piece_begins(struct csd_piece *piece)
+{
+	piece->run->active++;
+	source_of(piece)->active++;
+}
+
+static inline void csd_piece_ends(struct csd_piece *piece)
+{
+	piece->run->active--;
+	source_of(piece)->active--;
 }
 
 /* Position on the device of a byte of a piece. */
@@ -275,7 +290,7 @@ u32 csd_slot_room(const struct csd_run *run, const struct csd_slot *slot);
 void csd_slot_put(struct csd_run *run, struct csd_slot *slot);
 void csd_slots_free(struct csd_run *run);
 u32 csd_slots_wanted(const struct csd_run *run);
-u32 csd_slice_limit(const struct csd_run *run);
+u32 csd_slice_limit(const struct csd_run *run, enum csd_way way);
 
 /* source.c, peer.c */
 int csd_sources_init(struct csd_run *run, struct blk_bpf_msg *msg);

@@ -61,10 +61,12 @@ void csd_slm_free(struct csd_drive *drive, u64 off, u64 size)
 }
 
 /*
- * What one scan should have of the memory: as much as each of the others, and
- * one share is left for who comes next.
+ * What one scan should have of the memory, or of the window on the bus: as much as
+ * each of the others, and one share is left for who comes next.
  */
-u64 csd_slm_share(struct csd_drive *drive)
+u64 csd_slm_share(struct csd_drive *drive, bool window)
 {
-	return div_u64(drive->slm_size, max(atomic_read(&drive->nr_runs), 1) + 1);
+	u64 size = window ? drive->info.window_size : drive->slm_size;
+
+	return div_u64(size, max(atomic_read(&drive->nr_runs), 1) + 1);
 }

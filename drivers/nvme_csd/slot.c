@@ -16,26 +16,30 @@ static u32 slot_extra(const struct csd_run *run)
 	return run->base.overlap + 2 * block;
 }
 
-/* One that is executed by each engine, and as many that are filled meanwhile. */
+/*
+ * One that is executed by each engine, and of each device that is read meanwhile
+ * one that is filled and one that is next.
+ */
 u32 csd_slots_wanted(const struct csd_run *run)
 {
 	const struct csd_info *info = &run->drive->info;
-	u32 wanted = max(info->engines + 2,
-			 2 * min(run->base.nr_devs, DEVS_AT_ONCE));
+	u32 reads = 2 * min(run->base.nr_devs, DEVS_AT_ONCE);
+	u32 engines = min(info->engines, SLOTS_MAX);
 
-	return clamp(min(wanted, info->max_queued), 2U, SLOTS_MAX);
+	return clamp(min(engines + reads, info->max_queued), 2U, SLOTS_MAX);
 }
 
 /**
  * csd_slice_limit - the most bytes of units that a piece may have now
  * @run: the scan
+ * @way: how it is filled
  *
  * Whole units, at least one; the scan's share of the memory, which all scans
  * have alike, so that no scan's programs run for longer than another's.
  */
-u32 csd_slice_limit(const struct csd_run *run)
+u32 csd_slice_limit(const struct csd_run *run, enum csd_way way)
 {
-	u64 share = csd_slm_share(run->drive);
+	u64 share = csd_slm_share(run->drive, way == WAY_PEER);
 	u32 extra = slot_extra(run), unit = run->base.unit;
 	u64 limit;
 
@@ -160,7 +164,7 @@ static bool slot_is_for(const struct csd_slot *slot, enum csd_way way)
  */
 struct csd_slot *csd_slot_get(struct csd_run *run, enum csd_way way, u32 len)
 {
-	const u32 largest = slot_size(run, csd_slice_limit(run));
+	const u32 largest = slot_size(run, csd_slice_limit(run, way));
 	struct csd_slot *slot, *next;
 
 	list_for_each_entry_safe(slot, next, &run->slots, node) {

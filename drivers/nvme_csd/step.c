@@ -479,6 +479,6 @@ void csd_step(struct csd_piece *piece)
 		piece->step = STEP_DONE;
 	if (piece->step == STEP_DONE) {
 		csd_slot_leave(piece);
-		run->active--;
+		csd_piece_ends(piece);
 	}
 }
