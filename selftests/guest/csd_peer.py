@@ -6,13 +6,15 @@
 through host memory where it has not, as the stock kernel."""
 
 import os
+import threading
+import time
 
 import blkbpf_abi as abi
 import csds
 import disks
 import oracle
 from disks import opened
-from ktap import expect, run, test
+from ktap import expect, run, sh, test
 from scans import expect_matches, loaded
 
 SIZE = 1 << 20
@@ -82,6 +84,35 @@ def a_small_buffer_goes_on_over_peers():
                 break
             cursor = found.cursor
     expect_matches(matches, pairs(0) + pairs(1), "in parts")
+
+
+def bytes_read(path):
+    """What left a disk, as the kernel counts it."""
+    stat = disks.read_attribute(f"/sys/block/{os.path.basename(path)}/stat")
+    return int(stat.split()[2]) * 512
+
+
+@test
+def a_device_that_does_not_answer_keeps_no_other_waiting():
+    """If this breaks, devices are read one after the other, and a scan of many
+    takes as long as of each."""
+    late = disks.Mapped(f"0 {SIZE // 512} linear {DISKS[0]} 0")
+    before, ends = bytes_read(DISKS[1]), []
+    opened(late.path)
+    sh(["dmsetup", "suspend", "--noflush", "--nolockfs", late.name])
+    thread = threading.Thread(target=lambda: ends.append(
+        scan([late.path, DISKS[1]], flags=abi.COUNT)))
+    thread.start()
+    try:
+        end = time.monotonic() + 60
+        while bytes_read(DISKS[1]) - before < SIZE and time.monotonic() < end:
+            time.sleep(0.01)
+        read = bytes_read(DISKS[1]) - before
+    finally:
+        sh(["dmsetup", "resume", "--noudevsync", late.name])
+        thread.join()
+    expect(read >= SIZE, what=f"{read} of {SIZE} bytes were read meanwhile")
+    expect(ends[0].stats.matches, len(pairs(0) + pairs(1)), "matches of both")
 
 
 @test
