@@ -24,6 +24,8 @@ HOOKS = "/sys/kernel/slab/blk_bpf_hook"
 UNIT = 4096
 NR = 400			# more than the reserve of hooks has
 RESERVE = 64
+# Each other CPU may have one of them, as the first that it takes.
+SURE = RESERVE - (os.cpu_count() - 1)
 KEPT = 2 * (1 + 32)		# by both CPUs, so that no memory is needed
 EXTENTS_MAX = 128
 DATA = disks.random_bytes(4 << 20, values=6)
@@ -139,8 +141,8 @@ def read_short_of_hooks(positions):
     counters = attached.counters()
     expect((counters.bios, counters.missed), (len(seen), len(missed)),
            "counters of what was presented and missed")
-    expect(RESERVE <= len(seen) <= RESERVE + KEPT,
-           what=f"{len(seen)} presented, with {RESERVE} in reserve")
+    expect(SURE <= len(seen) <= RESERVE + KEPT,
+           what=f"{len(seen)} presented, with {SURE} at least in reserve")
     return aio, attached, stream, seen, missed
 
 
@@ -178,7 +180,7 @@ def nothing_is_missed_when_there_is_memory_again():
            "presented and missed after the shortage")
     # The reserve is full again: it carries the next shortage.
     no_more_hooks()
-    aio.read(positions[:RESERVE])
+    aio.read(positions[:SURE])
     expect(attached.counters().missed, len(missed),
            "missed with as many reads as there are hooks in reserve")
 
