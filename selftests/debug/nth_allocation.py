@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # vm: --smp 2 --timeout 200 --nvme {img:2M}
+# vm: --append kmemleak=on
 """Each call, with each of its allocations failing in turn: it is undone.
 
 Needs a kernel that injects faults and looks for leaks.

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # vm: --smp 2 --timeout 300 --csd {img:1M},max-programs=1,max-active=1
+# vm: --append kmemleak=on
 """A download to a drive and a scan on it, with each of their allocations failing
 in turn: what was found stays found, and nothing is left on the drive.
 
@@ -18,7 +19,8 @@ from ktap import cleanup, expect, run, test_each
 from scans import expect_matches, loaded
 
 DRIVE, DISK, _ = csds.drive_and_ssds()
-SIZE = 1 << 20
+# A few pieces; each allocation costs two scans.
+SIZE = 256 << 10
 DATA = disks.random_bytes(SIZE, values=6)
 PAIRS = oracle.pairs(DATA, [(0, SIZE)], 3, 4, 4096, 63)
 
@@ -34,7 +36,6 @@ def each_allocation(prepare):
     cleanup(control.close)
     loaded("pair", "pair_63")
     csds.image("pair", "pair_63")
-    users = module_users()
 
     def after(found, error):
         matches = (error.found if error else found).matches
@@ -49,6 +50,7 @@ def each_allocation(prepare):
         prepare()
 
     prepare()
+    users = module_users()
     nth.each(lambda: scan(control, device), after)
     expect(settled(module_users, users), users, "users of the module")
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --smp 2 --timeout 400 --csd {img:2M},fault=execute@3:hang
 # vm: --csd {img:2M},fault=slm-copy@2:fail=0x281
 # vm: --csd {img:2M},fault=load@1:corrupt;execute@2:fail=0x6
@@ -10,6 +11,7 @@
 """Drives that fail, are reset or go away: a scan ends with a sentence and with
 what it found, and the next one is as if nothing had been."""
 
+import atexit
 import errno
 import os
 import signal
@@ -20,9 +22,10 @@ import blkbpf_abi as abi
 import csdprog
 import csds
 import disks
+import kernel_log
 import oracle
 from disks import opened
-from ktap import cleanup, expect, expect_in, expect_raises, run, test
+from ktap import cleanup, expect, expect_in, expect_raises, run, skip, test
 from scans import expect_matches, loaded
 
 SIZE = 2 << 20
@@ -227,6 +230,9 @@ def a_reset_between_scans_is_not_noticed():
 def a_drive_that_is_cut_off_ends_the_scan():
     """If this breaks, a scan hangs on a drive that has gone without a word: its
     registers read as ones, and its interrupts do not come."""
+    if kernel_log.is_debug_kernel():
+        skip("6.12's lockdep takes it for a leaked lock that nvme's own timeout "
+             "handler leaves queues frozen")
     check_whole(SLOW)
     disks.write_attribute(TIMEOUT, 1500)
     cleanup(disks.write_attribute, TIMEOUT, 10000)
@@ -315,7 +321,17 @@ def a_drive_that_goes_away_ends_its_scans():
                  if csds.attribute(name, "fuel") == "0"][-1])
 
 
+def remove_two():
+    """When the machine goes down, all queues are frozen, with two locks each, and
+    lockdep has room for 48 at a time."""
+    for name in csds.drives()[:2]:
+        controller = csds.attribute(name, "controller")
+        disks.write_attribute(f"/sys/class/nvme/{controller}/device/remove", 1)
+
+
 if __name__ == "__main__":
+    if kernel_log.is_debug_kernel():
+        atexit.register(remove_two)
     csds.wait_for_drives([f"csd{number}" for number in range(7)])
     for name in csds.drives():
         disks.write_all(csds.disk_of(name), DATA)

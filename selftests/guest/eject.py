@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --smp 2 --timeout 120 --nvme {img:2M}
 """Programs that are too slow for live I/O, and what is said of an ejected one.
 

@@ -140,13 +140,13 @@ def two_runners_do_not_share_a_file_s_output():
 def the_debug_kernel_has_its_own_machines_and_tests():
     """Its tests would time out, or those that need it run on another kernel."""
     own = ["--timeout", "300", "--append", "slab_nomerge"]
-    words = suite.on_debug_kernel(own)
+    words = suite.on_debug_kernel(own, leaks=True)
     expect(words[:4], own, "the file's own words")
     expect(words[4:], ["--kernel", "debug", "--mem", "3G", "--timeout", "1800",
                        "--append", "slab_nomerge kmemleak=on"],
            "words of the kernel")
-    expect(suite.on_debug_kernel([])[-4:-2], ["--timeout", "3600"],
-           "the time for a file that gives none")
+    expect(suite.on_debug_kernel([], leaks=False)[-2:], ["--timeout", "3600"],
+           "the time for a file that gives none; no leaks")
     folder = os.path.join(os.path.dirname(os.path.realpath(__file__)), "..")
     for kernel, kinds in (("stock", {"host", "drive", "guest"}),
                           ("debug", {"guest", "debug"})):

@@ -25,6 +25,10 @@ OURS = ("[blk_bpf]", "[nvme_csd]")
 IN_GUEST = os.path.exists("/run.vm/config")
 
 
+def is_debug_kernel():
+    return os.path.exists(KMEMLEAK)
+
+
 def is_trouble(line):
     return bool(TROUBLE.search(line)) and not HARMLESS.search(line)
 

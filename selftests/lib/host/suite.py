@@ -31,7 +31,9 @@ HOST_TIMEOUT = 900
 # A kernel that finds bugs is that much slower, and keeps what was freed.
 DEBUG_SLOWDOWN = 6
 DEBUG_MEMORY = "3G"
-DEBUG_APPEND = "kmemleak=on"
+# Looking for leaks makes it twice as slow: for a run of all there is on that kernel,
+# and for files that append it to their machine themselves.
+LEAKS = "kmemleak=on"
 # Folders of tests in running order, cheap ones first, by kernel. "own" are the
 # kernels that a file names, and these if it names none.
 KINDS = {"stock": ("host", "drive", "guest"), "debug": ("guest", "debug"),
@@ -74,7 +76,7 @@ def variants(folder, kind, name, kernel):
     """The file's tests, one for each kernel that is asked for."""
     test = Test(folder, kind, name)
     if kernel == "own":
-        return [Test(folder, kind, name, own)
+        return [Test(folder, kind, name, own, leaks=False)
                 for own in test.words(KERNELS) or OWN.get(kind, ("stock",))]
     # Only a kernel with checks has what these need.
     if kernel == "stock" and "stock" not in (test.words(KERNELS) or ("stock",)):
@@ -111,8 +113,9 @@ def make_image(path, size, seed):
             size -= length
 
 
-def on_debug_kernel(machine):
-    """The machine's options, with what that kernel needs of time and memory.
+def on_debug_kernel(machine, leaks):
+    """The machine's options, with what that kernel needs of time and memory, and
+    whether it looks for leaks.
 
     The last of several equal options counts.
     """
@@ -121,15 +124,15 @@ def on_debug_kernel(machine):
                 if option == wanted]
 
     seconds = float((given("--timeout") or [VM_TIMEOUT])[-1]) * DEBUG_SLOWDOWN
-    append = " ".join([*given("--append"), DEBUG_APPEND])
+    append = " ".join([*given("--append"), *[LEAKS] * leaks])
     return [*machine, "--kernel", "debug", "--mem", DEBUG_MEMORY,
-            "--timeout", f"{seconds:g}", "--append", append]
+            "--timeout", f"{seconds:g}", *(["--append", append] if append else [])]
 
 
 class Test:
     """One test file."""
 
-    def __init__(self, folder, kind, name, kernel="stock"):
+    def __init__(self, folder, kind, name, kernel="stock", leaks=True):
         self.folder = folder
         self.kind = kind
         self.path = os.path.join(folder, kind, name)
@@ -137,7 +140,7 @@ class Test:
         self.kernel = kernel
         self.machine = self.words(MACHINE)
         if kernel == "debug":
-            self.machine = on_debug_kernel(self.machine)
+            self.machine = on_debug_kernel(self.machine, leaks)
 
     @property
     def title(self):
