@@ -4,12 +4,11 @@
 
 import hashlib
 import os
-import resource
 import select
 import signal
 import subprocess
 
-from ktap import diag, expect, expect_in, run, test
+from ktap import expect, expect_in, run, test
 from vmrun import argv, vm
 
 
@@ -130,28 +129,16 @@ def tools_are_in_the_guest():
     expect_in(b"complete", done.stdout, "output")
 
 
-def boot_seconds():
-    """Of CPU, all threads of a boot together: that is more than an idle machine's
-    clock shows."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    expect(vm("--", "true").returncode, 0, "status")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime + after.ru_stime
-            - before.ru_utime - before.ru_stime)
-
-
 @test
 def boots_in_ten_seconds():
     """Every test pays for the boot.
 
-    The quickest of three counts: a CPU that shares its core with a busy one, as
-    two tests at a time do, has less done in a second.
+    By guest instructions and waits for timers, a nanosecond each, since seconds are
+    also of what else the machine does: TCG gets through 350 million a second and more.
     """
-    spent = []
-    while len(spent) < 3 and min(spent, default=10) >= 10:
-        spent.append(boot_seconds())
-    diag(f"{spent} s of CPU")
-    expect(min(spent) < 10, what=f"boots that took {spent} s of CPU, the least")
+    done = vm("--icount", "--", "cat", "/proc/uptime")
+    passed = float(done.stdout.split()[0])
+    expect(passed <= 3.5, what=f"{passed} s of the guest's clock")
 
 
 run()
