@@ -405,7 +405,7 @@ static void piece_insert(struct csd_run *run, struct csd_piece *new)
  */
 static u32 next_slice(struct csd_run *run, enum csd_way way)
 {
-	u64 turn = div_u64(run->left, 2 * max(run->drive->info.engines, 1U));
+	u64 turn = div_u64(run->left, 2 * run->drive->info.engines);
 	u64 slice = min(run->slice, csd_slice_limit(run, way));
 	u32 unit = run->base.unit;
 
@@ -542,6 +542,9 @@ static struct blk_bpf_piece *csd_next(struct blk_bpf_job *job)
 
 	for (;;) {
 		take_events(run);
+		/* What is done makes room for what is planned, and that begins below. */
+		if (!csd_drive_is_dead(run->drive))
+			take_steps(run);
 		err = plan_pieces(run);
 		if (err)
 			return ERR_PTR(err);
