@@ -57,11 +57,7 @@ def finds_what_the_data_holds_for_any_ranges():
     """If this breaks, an answer depends on how the ranges lie on the blocks."""
     source = random.Random(1)
     for _ in range(40):
-        ranges = []
-        for _ in range(source.randrange(1, 6)):
-            start = source.randrange(SIZE)
-            ranges.append((start, source.randrange(
-                min(SIZE - start, source.choice((9, 600, 5000, 60000))) + 1)))
+        ranges = oracle.random_ranges(source, SIZE, 60000)
         check_pairs(source.choice((DISK, DISK4K)), DATA, ranges,
                     source.choice((7, 100, 512, 1000, 4096, 32768)),
                     source.choice((0, 1, 63, 4096)))

@@ -31,15 +31,6 @@ def words(name, program, args=(), ranges=(), *more):
     return (*said, f"{OBJECTS}/{name}.bpf.o", DISK)
 
 
-def some_ranges(source, most):
-    ranges = []
-    for _ in range(source.randrange(1, 6)):
-        start = source.randrange(SIZE)
-        ranges.append((start, source.randrange(
-            min(SIZE - start, source.choice((9, 600, 5000, most))) + 1)))
-    return ranges
-
-
 @test_each(u1=(1, 1, 3000), u7=(7, 0, 3000), u100=(100, 63, 30000),
            u512=(512, 1, 200000), u1000=(1000, 4096, 200000),
            u4096=(4096, 63, 400000), u8191=(8191, 63, 400000),
@@ -47,7 +38,7 @@ def some_ranges(source, most):
 def units_are_cut_alike(unit, overlap, most):
     """If this breaks, where a unit begins depends on where the program runs."""
     source = random.Random(f"units {unit}")
-    ranges = some_ranges(source, most)
+    ranges = oracle.random_ranges(source, SIZE, most)
     answer = expect_alike(answers(TARGETS, words(
         "pair", f"pair_{overlap}", (3, 4), ranges, "--unit", str(unit))),
         f"{ranges}")

@@ -88,11 +88,7 @@ def finds_what_the_data_holds_for_any_ranges():
     """If this breaks, an answer depends on how the ranges lie on the blocks."""
     path, source = image(), random.Random(1)
     for _ in range(30):
-        ranges = []
-        for _ in range(source.randrange(1, 6)):
-            start = source.randrange(SIZE)
-            ranges.append((start, source.randrange(
-                min(SIZE - start, source.choice((9, 600, 5000, 60000))) + 1)))
+        ranges = oracle.random_ranges(source, SIZE, 60000)
         check_pairs(path, DATA, ranges, source.choice((7, 100, 512, 4096)),
                     source.choice((0, 1, 63, 4096)),
                     *source.choice(((), ("--buffered",))))

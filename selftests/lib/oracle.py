@@ -9,6 +9,16 @@ def units(length, unit):
     return [(off, min(unit, length - off)) for off in range(0, length, unit)]
 
 
+def random_ranges(source, size, longest):
+    """One to five ranges of a device of that size, short ones and long ones."""
+    ranges = []
+    for _ in range(source.randrange(1, 6)):
+        start = source.randrange(size)
+        ranges.append((start, source.randrange(
+            min(size - start, source.choice((9, 600, 5000, longest))) + 1)))
+    return ranges
+
+
 def pairs(data, ranges, first, second, unit, overlap):
     """Of pair.bpf.c: every place of two bytes that its unit's call can see."""
     pattern = re.compile(re.escape(bytes([first])) + b"(?=" +

@@ -317,6 +317,15 @@ static void c_tail(FILE *f, const char *name, uint32_t unit, uint32_t overlap)
 		name, name, unit, overlap, name);
 }
 
+/* Ends what open_memstream() began. Returns the text, or NULL without memory. */
+static char *c_done(FILE *f, char **text)
+{
+	if (!fclose(f))
+		return *text;
+	free(*text);
+	return NULL;
+}
+
 char *expr_c(const struct expr *expr, uint32_t unit)
 {
 	char *text = NULL;
@@ -351,10 +360,7 @@ char *expr_c(const struct expr *expr, uint32_t unit)
 	      "			blk_bpf_emit(ctx, i * RECORD, RECORD);\n"
 	      "	}\n", f);
 	c_tail(f, "where", unit, 0);
-	if (!fclose(f))
-		return text;
-	free(text);
-	return NULL;
+	return c_done(f, &text);
 }
 
 static const char match_head[] =
@@ -420,8 +426,5 @@ char *match_c(const unsigned char *bytes, size_t len)
 	fputs(match_head, f);
 	fputs(match_body, f);
 	c_tail(f, "match", BLK_BPF_UNIT_DEFAULT, len - 1);
-	if (!fclose(f))
-		return text;
-	free(text);
-	return NULL;
+	return c_done(f, &text);
 }

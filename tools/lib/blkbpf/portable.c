@@ -27,21 +27,6 @@ const struct bpfvm_helper portable_helpers[] = {
 const uint32_t nr_portable_helpers = sizeof(portable_helpers) /
 				     sizeof(portable_helpers[0]);
 
-/* At an address that fits into an instruction, where the machine has such. */
-static void *map_memory(size_t size)
-{
-	void *at = MAP_FAILED;
-
-#ifdef MAP_32BIT
-	at = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-#endif
-	if (at == MAP_FAILED)
-		at = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return at == MAP_FAILED ? NULL : at;
-}
-
 static struct memory *find_memory(const struct blkbpf_object *obj,
 				  const char *name)
 {
@@ -97,7 +82,7 @@ static struct memory *get_memory(struct blkbpf_object *obj,
 	m->size = global->size;
 	m->rdonly = global->rdonly;
 	m->name = strdup(global->name);
-	m->data = map_memory(m->size ? m->size : 1);
+	m->data = bpfvm_map_globals(m->size ? m->size : 1);
 	if (!m->name || !m->data) {
 		if (m->data)
 			munmap(m->data, m->size ? m->size : 1);

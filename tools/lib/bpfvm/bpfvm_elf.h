@@ -118,6 +118,17 @@ int bpfvm_image_open(struct bpfvm_image **image, const char *path,
 		     uint32_t nr_helpers, char *why, size_t why_size);
 void bpfvm_image_close(struct bpfvm_image *image);
 
+/**
+ * bpfvm_map_globals - memory for global variables
+ * @size: bytes, at least 1
+ *
+ * Where the machine can put it there, at an address of 31 bits, which is part of an
+ * instruction that uses it.
+ *
+ * Return: zeros, until munmap(); NULL if there is no memory.
+ */
+void *bpfvm_map_globals(size_t size);
+
 #ifdef __cplusplus
 }
 #endif

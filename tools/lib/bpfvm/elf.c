@@ -301,11 +301,7 @@ static int place(struct reader *r, size_t section, uint64_t off, uint32_t *slot)
 	return 0;
 }
 
-/*
- * Memory for globals: where the machine can put it there, at an address of 31
- * bits, which is part of an instruction that uses it.
- */
-static void *map_memory(size_t size)
+void *bpfvm_map_globals(size_t size)
 {
 	void *at = MAP_FAILED;
 
@@ -342,7 +338,7 @@ static int place_global(struct reader *r, struct section *s, uint32_t *index)
 	if (!globals)
 		return -ENOMEM;
 	image->globals = globals;
-	data = map_memory(room);
+	data = bpfvm_map_globals(room);
 	if (!data)
 		return -ENOMEM;
 	if (s->header.sh_type != SHT_NOBITS && s->data && s->data->d_buf)

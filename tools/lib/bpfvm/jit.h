@@ -12,6 +12,18 @@
 #define TMP	R10
 #define TMP2	R11
 
+/* X_ADD and so on: ADD, SUB, OR, AND or XOR of this machine. */
+static inline uint8_t x_op_of(const struct bpfvm_insn *insn)
+{
+	static const uint8_t ops[16] = {
+		[OP_ADD >> 4] = X_ADD, [OP_SUB >> 4] = X_SUB,
+		[OP_OR >> 4] = X_OR, [OP_AND >> 4] = X_AND,
+		[OP_XOR >> 4] = X_XOR,
+	};
+
+	return ops[INSN_OP(insn->code) >> 4];
+}
+
 enum stub_kind {
 	STUB_ACCESS,
 	STUB_PROOF,

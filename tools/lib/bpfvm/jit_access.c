@@ -380,13 +380,8 @@ static bool changes_memory(const struct jit_state *j,
 
 static void change_memory(struct jit_state *j, const struct bpfvm_insn *insn)
 {
-	static const uint8_t ops[16] = {
-		[OP_ADD >> 4] = X_ADD, [OP_SUB >> 4] = X_SUB,
-		[OP_OR >> 4] = X_OR, [OP_AND >> 4] = X_AND,
-		[OP_XOR >> 4] = X_XOR,
-	};
 	const struct bpfvm_insn *change = insn + 1;
-	uint8_t op = ops[INSN_OP(change->code) >> 4];
+	uint8_t op = x_op_of(change);
 	uint32_t bytes = insn_bytes(insn->code);
 	uint8_t reg = jit_reg[insn_src(change)];
 	uint16_t live = j->live[j->pc + 2] | BIT(insn_src(insn));

@@ -216,19 +216,11 @@ void jit_alu(struct jit_state *j, const struct bpfvm_insn *insn)
 
 	switch (INSN_OP(insn->code)) {
 	case OP_ADD:
-		binary(j, insn, w, X_ADD);
-		break;
 	case OP_SUB:
-		binary(j, insn, w, X_SUB);
-		break;
 	case OP_OR:
-		binary(j, insn, w, X_OR);
-		break;
 	case OP_AND:
-		binary(j, insn, w, X_AND);
-		break;
 	case OP_XOR:
-		binary(j, insn, w, X_XOR);
+		binary(j, insn, w, x_op_of(insn));
 		break;
 	case OP_MUL:
 		multiply(j, insn, w);

@@ -146,7 +146,6 @@ static bool operate_on_memory(struct jit_state *j,
 {
 	struct code *c = &j->code;
 	uint8_t dst = insn_dst(insn), src = insn_src(insn);
-	uint8_t op;
 
 	if (!INSN_IS_REG(insn->code) || dst == src || !is_load(j, src) ||
 	    !fuses(j, insn, j->pc, src, j->pending[src].load))
@@ -155,23 +154,7 @@ static bool operate_on_memory(struct jit_state *j,
 	before_write(j, dst, before);
 	if (!is_load(j, src))
 		return false;
-	switch (INSN_OP(insn->code)) {
-	case OP_ADD:
-		op = X_ADD;
-		break;
-	case OP_SUB:
-		op = X_SUB;
-		break;
-	case OP_OR:
-		op = X_OR;
-		break;
-	case OP_AND:
-		op = X_AND;
-		break;
-	default:
-		op = X_XOR;
-	}
-	x_mem(c, j->pending[src].load == 8, op << 3 | 3, jit_reg[dst],
+	x_mem(c, j->pending[src].load == 8, x_op_of(insn) << 3 | 3, jit_reg[dst],
 	      load_ea(j, src));
 	j->active &= ~(BIT(src) | BIT(dst));
 	return true;

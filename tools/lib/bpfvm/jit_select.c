@@ -69,29 +69,15 @@ void prepare_select(struct jit_state *j, const struct bpfvm_insn *insn)
 	uint8_t src = jit_reg[insn_src(insn)];
 	uint8_t op;
 
-	switch (INSN_OP(insn->code)) {
-	case OP_MOV:
+	if (INSN_OP(insn->code) == OP_MOV) {
 		if (INSN_IS_REG(insn->code))
 			x_mov(c, w, TMP, src);
 		else
 			x_mov_imm(c, TMP, w ? (uint64_t)(int64_t)insn->imm :
 					      (uint32_t)insn->imm);
 		return;
-	case OP_ADD:
-		op = X_ADD;
-		break;
-	case OP_SUB:
-		op = X_SUB;
-		break;
-	case OP_OR:
-		op = X_OR;
-		break;
-	case OP_AND:
-		op = X_AND;
-		break;
-	default:
-		op = X_XOR;
 	}
+	op = x_op_of(insn);
 	x_mov(c, w, TMP, dst);
 	if (INSN_IS_REG(insn->code))
 		x_alu(c, w, op, TMP, src);
