@@ -39,7 +39,7 @@ extern unsigned int csd_timeout_ms;
  *	and of a program's global memory
  * @max_programs: highest index
  * @max_active: programs that are active at a time
- * @engines:    programs that run at a time
+ * @engines:    programs that run at a time, at least 1
  * @max_queued: Executes and Memory Copies that may be outstanding
  * @deadline_ns, @fuel: limits of one Execute; 0: none
  * @max_copy:   bytes of one Memory Copy

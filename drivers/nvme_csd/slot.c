@@ -24,9 +24,8 @@ u32 csd_slots_wanted(const struct csd_run *run)
 {
 	const struct csd_info *info = &run->drive->info;
 	u32 reads = 2 * min(run->base.nr_devs, DEVS_AT_ONCE);
-	u32 engines = min(info->engines, SLOTS_MAX);
 
-	return clamp(min(engines + reads, info->max_queued), 2U, SLOTS_MAX);
+	return clamp(min(info->engines + reads, info->max_queued), 2U, SLOTS_MAX);
 }
 
 /**

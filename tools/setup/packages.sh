@@ -30,7 +30,7 @@ PACKAGES_guest=(
 )
 
 # What looks at the sources without running them.
-PACKAGES_check=(perl shellcheck sparse)
+PACKAGES_check=(libssl-dev perl shellcheck sparse)
 # What draws the figures of make bench.
 PACKAGES_bench=(gnuplot-nox)
 
