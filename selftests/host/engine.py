@@ -12,6 +12,7 @@ OUTPUT = os.path.join(ROOT, "build", "engine")
 TESTS = {
     "refused": ["refused"],
     "instructions": ["instructions"],
+    "sequences": ["sequences"],
     "behaviour": ["behaviour"],
     "image": ["image", f"{OUTPUT}/tests/image.bpf.o"],
     "replay": ["replay", f"{ROOT}/selftests/engine/corpus"],

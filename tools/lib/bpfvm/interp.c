@@ -8,6 +8,7 @@
 
 #include "alu.h"
 #include "interp.h"
+#include "sequences.h"
 
 /* What a function that was called returns to. */
 struct caller {
@@ -132,8 +133,9 @@ static void pop_caller(const struct caller *caller, uint64_t *reg)
 	reg[10] += BPFVM_FRAME_SIZE;
 }
 
-#define DST		reg[op->dst]
-#define SRC		reg[op->src]
+#define JUMP_TARGET	((const struct op *)((const char *)op + op->off))
+#define DST_REG		reg[op->dst]
+#define SRC_REG		reg[op->src]
 
 /* The operators; A and B have the width of the operation. */
 #define EXPR_ADD(A, B, bits)	((A) + (B))
@@ -163,45 +165,42 @@ static void pop_caller(const struct caller *caller, uint64_t *reg)
 #define COND_JSLT(A, B, bits)	((int##bits##_t)(A) < (int##bits##_t)(B))
 #define COND_JSLE(A, B, bits)	((int##bits##_t)(A) <= (int##bits##_t)(B))
 
-/* What operations do, without getting to the next one. */
-#define ALU_REG(n, bits)						\
-	DST = (uint##bits##_t)EXPR_##n((uint##bits##_t)DST,		\
-				       (uint##bits##_t)SRC, bits)
-#define ALU_IMM(n, bits)						\
-	DST = (uint##bits##_t)EXPR_##n((uint##bits##_t)DST,		\
-				       (uint##bits##_t)op->imm, bits)
+/*
+ * What operations do, without getting to the next one. A and B are what the
+ * destination and the source have; value is the result, which W writes.
+ */
+#define WRITE	DST_REG = value;
+#define COMPUTE(n, bits, A, B, W)					\
+	value = (uint##bits##_t)EXPR_##n((uint##bits##_t)(A),		\
+					 (uint##bits##_t)(B), bits);	\
+	W
 
 #define RUN_BINARY(n, bits)						\
 	CASE(OP_##n##bits##_REG):					\
-		ALU_REG(n, bits);					\
+		COMPUTE(n, bits, DST_REG, SRC_REG, WRITE)			\
 		NEXT;							\
 	CASE(OP_##n##bits##_IMM):					\
-		ALU_IMM(n, bits);					\
+		COMPUTE(n, bits, DST_REG, op->imm, WRITE)			\
 		NEXT;
 
-#define CHARGE_JUMP							\
+/* A jump that is taken is the last operation, of a sequence, too. */
+#define JUMP_IF(condition)						\
 	slice -= (int64_t)op->base;					\
 	if (__builtin_expect(slice < 0 && op->limit, 0))		\
-		goto refuel_jump;
-
-/* A jump that is taken is the last operation, of a pair, too. */
-#define JUMP_IF(condition)						\
-	CHARGE_JUMP							\
+		goto refuel_jump;					\
 	if (condition) {						\
-		op += op->off;						\
+		op = JUMP_TARGET;						\
 		GO;							\
 	}
-#define JUMP_REG(n, bits)						\
-	JUMP_IF(COND_##n((uint##bits##_t)DST, (uint##bits##_t)SRC, bits))
-#define JUMP_IMM(n, bits)						\
-	JUMP_IF(COND_##n((uint##bits##_t)DST, (uint##bits##_t)op->imm, bits))
+#define JUMP(n, bits, A, B)						\
+	JUMP_IF(COND_##n((uint##bits##_t)(A), (uint##bits##_t)(B), bits))
 
 #define RUN_JUMP(n, bits)						\
 	CASE(OPJ_##n##bits##_REG):					\
-		JUMP_REG(n, bits)					\
+		JUMP(n, bits, DST_REG, SRC_REG)				\
 		NEXT;							\
 	CASE(OPJ_##n##bits##_IMM):					\
-		JUMP_IMM(n, bits)					\
+		JUMP(n, bits, DST_REG, op->imm)				\
 		NEXT;
 
 #define ACCESS(pointer, type)						\
@@ -212,99 +211,114 @@ static void pop_caller(const struct caller *caller, uint64_t *reg)
 
 #define RUN_MEM(bits, u, s)						\
 	CASE(OP_LD##bits): {						\
-		u value;						\
+		u loaded;						\
 									\
-		ACCESS(SRC, u)						\
-		memcpy(&value, (void *)(uintptr_t)addr, sizeof(value));	\
-		DST = value;						\
+		ACCESS(SRC_REG, u)						\
+		memcpy(&loaded, (void *)(uintptr_t)addr,		\
+		       sizeof(loaded));				\
+		DST_REG = loaded;						\
 		NEXT;							\
 	}								\
 	CASE(OP_LDS##bits): {						\
-		s value;						\
+		s loaded;						\
 									\
-		ACCESS(SRC, s)						\
-		memcpy(&value, (void *)(uintptr_t)addr, sizeof(value));	\
-		DST = (int64_t)value;					\
+		ACCESS(SRC_REG, s)						\
+		memcpy(&loaded, (void *)(uintptr_t)addr,		\
+		       sizeof(loaded));				\
+		DST_REG = (int64_t)loaded;					\
 		NEXT;							\
 	}								\
 	CASE(OP_ST##bits): {						\
-		u value = op->imm;					\
+		u stored = op->imm;					\
 									\
-		ACCESS(DST, u)						\
-		memcpy((void *)(uintptr_t)addr, &value, sizeof(value));	\
+		ACCESS(DST_REG, u)						\
+		memcpy((void *)(uintptr_t)addr, &stored,		\
+		       sizeof(stored));				\
 		NEXT;							\
 	}								\
 	CASE(OP_STX##bits): {						\
-		u value = SRC;						\
+		u stored = SRC_REG;						\
 									\
-		ACCESS(DST, u)						\
-		memcpy((void *)(uintptr_t)addr, &value, sizeof(value));	\
+		ACCESS(DST_REG, u)						\
+		memcpy((void *)(uintptr_t)addr, &stored,		\
+		       sizeof(stored));				\
 		NEXT;							\
 	}
 
-#define LOAD(type, outside) {						\
-	type value;							\
+#define LOAD(type, pointer, outside, W) {				\
+	type loaded;							\
 									\
-	addr = SRC + op->off;						\
+	addr = (pointer) + op->off;					\
 	if (__builtin_expect(outside, 0))				\
 		goto bad_access;					\
-	memcpy(&value, (void *)(uintptr_t)addr, sizeof(value));		\
-	DST = value;							\
+	memcpy(&loaded, (void *)(uintptr_t)addr, sizeof(loaded));	\
+	value = loaded;							\
+	W								\
 }
-#define LOAD_DATA(type, k)						\
-	LOAD(type, addr - thread->data.base >= thread->data.starts[k])
-#define LOAD_GLOBAL(type)						\
-	LOAD(type, addr - op->base > op->limit)
+#define LOAD_DATA(type, k, B, W)					\
+	LOAD(type, B, addr - thread->data.base >= thread->data.starts[k], W)
+#define LOAD_GLOBAL(type, B, W)						\
+	LOAD(type, B, addr - op->base > op->limit, W)
+#define STORE_GLOBAL(type, A, B) {					\
+	type stored = (B);						\
+									\
+	addr = (A) + op->off;						\
+	if (__builtin_expect(addr - op->base > op->limit, 0))		\
+		goto bad_access;					\
+	memcpy((void *)(uintptr_t)addr, &stored, sizeof(stored));	\
+}
 
 #define RUN_LOAD(bits, type, k)						\
 	CASE(OP_LDD##bits):						\
-		LOAD_DATA(type, k)					\
+		LOAD_DATA(type, k, SRC_REG, WRITE)				\
 		NEXT;							\
 	CASE(OP_LDG##bits):						\
-		LOAD_GLOBAL(type)					\
+		LOAD_GLOBAL(type, SRC_REG, WRITE)				\
+		NEXT;							\
+	CASE(OP_STG##bits):						\
+		STORE_GLOBAL(type, DST_REG, SRC_REG)			\
 		NEXT;
 
-/* The members of pairs. */
-#define DO_MOV64_REG	ALU_REG(MOV, 64);
-#define DO_MOV32_REG	ALU_REG(MOV, 32);
-#define DO_MOV32_IMM	ALU_IMM(MOV, 32);
-#define DO_ADD64_REG	ALU_REG(ADD, 64);
-#define DO_ADD64_IMM	ALU_IMM(ADD, 64);
-#define DO_ADD32_IMM	ALU_IMM(ADD, 32);
-#define DO_LSH64_IMM	ALU_IMM(LSH, 64);
-#define DO_LSH32_IMM	ALU_IMM(LSH, 32);
-#define DO_RSH32_IMM	ALU_IMM(RSH, 32);
-#define DO_XOR64_REG	ALU_REG(XOR, 64);
-#define DO_XOR32_REG	ALU_REG(XOR, 32);
-#define DO_OR32_REG	ALU_REG(OR, 32);
-#define DO_MUL64_REG	ALU_REG(MUL, 64);
-#define DO_AND64_IMM	ALU_IMM(AND, 64);
-#define DO_AND32_IMM	ALU_IMM(AND, 32);
-#define DO_IMM64	DST = op->imm;
-#define DO_LDD8		LOAD_DATA(uint8_t, 0)
-#define DO_LDD16	LOAD_DATA(uint16_t, 1)
-#define DO_LDD32	LOAD_DATA(uint32_t, 2)
-#define DO_LDD64	LOAD_DATA(uint64_t, 3)
-#define DO_LDG32	LOAD_GLOBAL(uint32_t)
-#define DO_JA		JUMP_IF(true)
-#define DO_JLT64_REG	JUMP_REG(JLT, 64)
-#define DO_JLE64_REG	JUMP_REG(JLE, 64)
-#define DO_JEQ64_REG	JUMP_REG(JEQ, 64)
-#define DO_JEQ64_IMM	JUMP_IMM(JEQ, 64)
-#define DO_JNE64_IMM	JUMP_IMM(JNE, 64)
-#define DO_JEQ32_IMM	JUMP_IMM(JEQ, 32)
-#define DO_JNE32_IMM	JUMP_IMM(JNE, 32)
-#define DO_JLT32_IMM	JUMP_IMM(JLT, 32)
+/* The members of sequences. */
+#define DO_ADD32_IMM(A, B, W)	COMPUTE(ADD, 32, A, op->imm, W)
+#define DO_ADD32_REG(A, B, W)	COMPUTE(ADD, 32, A, B, W)
+#define DO_ADD64_IMM(A, B, W)	COMPUTE(ADD, 64, A, op->imm, W)
+#define DO_ADD64_REG(A, B, W)	COMPUTE(ADD, 64, A, B, W)
+#define DO_AND32_IMM(A, B, W)	COMPUTE(AND, 32, A, op->imm, W)
+#define DO_AND64_IMM(A, B, W)	COMPUTE(AND, 64, A, op->imm, W)
+#define DO_IMM64(A, B, W)	value = op->imm; W
+#define DO_JA(A, B, W)	JUMP_IF(true)
+#define DO_JEQ32_IMM(A, B, W)	JUMP(JEQ, 32, A, op->imm)
+#define DO_JEQ64_IMM(A, B, W)	JUMP(JEQ, 64, A, op->imm)
+#define DO_JEQ64_REG(A, B, W)	JUMP(JEQ, 64, A, B)
+#define DO_JGT32_IMM(A, B, W)	JUMP(JGT, 32, A, op->imm)
+#define DO_JGT64_REG(A, B, W)	JUMP(JGT, 64, A, B)
+#define DO_JLE64_REG(A, B, W)	JUMP(JLE, 64, A, B)
+#define DO_JLT32_IMM(A, B, W)	JUMP(JLT, 32, A, op->imm)
+#define DO_JLT32_REG(A, B, W)	JUMP(JLT, 32, A, B)
+#define DO_JLT64_REG(A, B, W)	JUMP(JLT, 64, A, B)
+#define DO_JNE32_IMM(A, B, W)	JUMP(JNE, 32, A, op->imm)
+#define DO_JNE64_IMM(A, B, W)	JUMP(JNE, 64, A, op->imm)
+#define DO_LDD16(A, B, W)	LOAD_DATA(uint16_t, 1, B, W)
+#define DO_LDD32(A, B, W)	LOAD_DATA(uint32_t, 2, B, W)
+#define DO_LDD64(A, B, W)	LOAD_DATA(uint64_t, 3, B, W)
+#define DO_LDD8(A, B, W)	LOAD_DATA(uint8_t, 0, B, W)
+#define DO_LDG32(A, B, W)	LOAD_GLOBAL(uint32_t, B, W)
+#define DO_LSH32_IMM(A, B, W)	COMPUTE(LSH, 32, A, op->imm, W)
+#define DO_LSH64_IMM(A, B, W)	COMPUTE(LSH, 64, A, op->imm, W)
+#define DO_MOV32_IMM(A, B, W)	COMPUTE(MOV, 32, A, op->imm, W)
+#define DO_MOV32_REG(A, B, W)	COMPUTE(MOV, 32, A, B, W)
+#define DO_MOV64_REG(A, B, W)	COMPUTE(MOV, 64, A, B, W)
+#define DO_MUL64_REG(A, B, W)	COMPUTE(MUL, 64, A, B, W)
+#define DO_OR32_REG(A, B, W)	COMPUTE(OR, 32, A, B, W)
+#define DO_RSH32_IMM(A, B, W)	COMPUTE(RSH, 32, A, op->imm, W)
+#define DO_STG32(A, B, W)	STORE_GLOBAL(uint32_t, A, B)
+#define DO_XOR32_REG(A, B, W)	COMPUTE(XOR, 32, A, B, W)
+#define DO_XOR64_REG(A, B, W)	COMPUTE(XOR, 64, A, B, W)
 
-#define RUN_PAIR(first, second)						\
-	CASE(pair_##first##_##second):					\
-		DO_##first						\
-		op++;							\
-		DO_##second						\
-		NEXT;
-
-/* The code of each member of a pair. */
+/* The code of each of them. */
 #define CODE_OF_ADD32_IMM	OP_ADD32_IMM
+#define CODE_OF_ADD32_REG	OP_ADD32_REG
 #define CODE_OF_ADD64_IMM	OP_ADD64_IMM
 #define CODE_OF_ADD64_REG	OP_ADD64_REG
 #define CODE_OF_AND32_IMM	OP_AND32_IMM
@@ -314,8 +328,11 @@ static void pop_caller(const struct caller *caller, uint64_t *reg)
 #define CODE_OF_JEQ32_IMM	OPJ_JEQ32_IMM
 #define CODE_OF_JEQ64_IMM	OPJ_JEQ64_IMM
 #define CODE_OF_JEQ64_REG	OPJ_JEQ64_REG
+#define CODE_OF_JGT32_IMM	OPJ_JGT32_IMM
+#define CODE_OF_JGT64_REG	OPJ_JGT64_REG
 #define CODE_OF_JLE64_REG	OPJ_JLE64_REG
 #define CODE_OF_JLT32_IMM	OPJ_JLT32_IMM
+#define CODE_OF_JLT32_REG	OPJ_JLT32_REG
 #define CODE_OF_JLT64_REG	OPJ_JLT64_REG
 #define CODE_OF_JNE32_IMM	OPJ_JNE32_IMM
 #define CODE_OF_JNE64_IMM	OPJ_JNE64_IMM
@@ -332,8 +349,51 @@ static void pop_caller(const struct caller *caller, uint64_t *reg)
 #define CODE_OF_MUL64_REG	OP_MUL64_REG
 #define CODE_OF_OR32_REG	OP_OR32_REG
 #define CODE_OF_RSH32_IMM	OP_RSH32_IMM
+#define CODE_OF_STG32	OP_STG32
 #define CODE_OF_XOR32_REG	OP_XOR32_REG
 #define CODE_OF_XOR64_REG	OP_XOR64_REG
+
+/* What they get: of the registers, or without the way through memory. */
+#define A_ANY	DST_REG
+#define B_ANY	SRC_REG
+#define A_DST	value
+#define B_DST	SRC_REG
+#define A_ON	value
+#define B_ON	SRC_REG
+#define A_SRC	DST_REG
+#define B_SRC	value
+/* What they write, by what comes next. */
+#define W_ANY	WRITE
+#define W_DST	WRITE
+#define W_ON
+#define W_SRC	WRITE
+
+#define DO(op, how, then)	DO_##op(A_##how, B_##how, W_##then)
+
+#define RUN_PAIR(first, h2, second)					\
+	CASE(first##_##h2##_##second):					\
+		DO(first, ANY, h2)					\
+		op++;							\
+		DO(second, h2, ANY)					\
+		NEXT;
+#define RUN_TRIPLE(first, h2, second, h3, third)			\
+	CASE(first##_##h2##_##second##_##h3##_##third):			\
+		DO(first, ANY, h2)					\
+		op++;							\
+		DO(second, h2, h3)					\
+		op++;							\
+		DO(third, h3, ANY)					\
+		NEXT;
+#define RUN_QUAD(first, h2, second, h3, third, h4, fourth)		\
+	CASE(first##_##h2##_##second##_##h3##_##third##_##h4##_##fourth): \
+		DO(first, ANY, h2)					\
+		op++;							\
+		DO(second, h2, h3)					\
+		op++;							\
+		DO(third, h3, h4)					\
+		op++;							\
+		DO(fourth, h4, ANY)					\
+		NEXT;
 
 /*
  * Labels as values (gcc, clang): with a jump of its own at the end of every
@@ -363,17 +423,29 @@ static uint64_t run(struct bpfvm_thread *thread, struct op_codes *codes)
 	     &&label_OP_ST##bits, &&label_OP_STX##bits,
 		MEM_SIZES(X)
 #undef X
-#define X(bits, u, k) &&label_OP_LDD##bits, &&label_OP_LDG##bits,
+#define X(bits, u, k) &&label_OP_LDD##bits, &&label_OP_LDG##bits,		\
+	     &&label_OP_STG##bits,
 		LOAD_SIZES(X)
 #undef X
 #define X(n) &&label_OPX_##n,
 		OTHER_OPS(X)
 #undef X
 	};
-	static const struct op_pair pairs[] = {
-#define X(first, second)						\
-	{ CODE_OF_##first, CODE_OF_##second,				\
-	  &&label_pair_##first##_##second },
+	static const struct op_sequence sequences[] = {
+#define X(a, h2, b, h3, c, h4, d)					\
+	{ { CODE_OF_##a, CODE_OF_##b, CODE_OF_##c, CODE_OF_##d },	\
+	  { ANY, h2, h3, h4 }, 4,					\
+	  &&label_##a##_##h2##_##b##_##h3##_##c##_##h4##_##d },
+		OP_QUADS(X)
+#undef X
+#define X(a, h2, b, h3, c)						\
+	{ { CODE_OF_##a, CODE_OF_##b, CODE_OF_##c }, { ANY, h2, h3 }, 3, \
+	  &&label_##a##_##h2##_##b##_##h3##_##c },
+		OP_TRIPLES(X)
+#undef X
+#define X(a, h2, b)							\
+	{ { CODE_OF_##a, CODE_OF_##b }, { ANY, h2 }, 2,			\
+	  &&label_##a##_##h2##_##b },
 		OP_PAIRS(X)
 #undef X
 	};
@@ -383,11 +455,12 @@ static uint64_t run(struct bpfvm_thread *thread, struct op_codes *codes)
 	uint64_t bases[NR_BASES] = { 0 };
 	uint64_t reg[11] = { 0 };
 	uint32_t depth = 0;
-	uint64_t addr;
+	uint64_t addr, value;
 
 	if (codes) {
 		*codes = (struct op_codes){
-			labels, pairs, sizeof(pairs) / sizeof(pairs[0]),
+			labels, sequences,
+			sizeof(sequences) / sizeof(sequences[0]),
 		};
 		return 0;
 	}
@@ -411,24 +484,26 @@ static uint64_t run(struct bpfvm_thread *thread, struct op_codes *codes)
 	MEM_SIZES(RUN_MEM)
 	LOAD_SIZES(RUN_LOAD)
 	OP_PAIRS(RUN_PAIR)
+	OP_TRIPLES(RUN_TRIPLE)
+	OP_QUADS(RUN_QUAD)
 
 	CASE(OPX_NEG64):
-		DST = 0 - DST;
+		DST_REG = 0 - DST_REG;
 		NEXT;
 	CASE(OPX_NEG32):
-		DST = (uint32_t)(0 - (uint32_t)DST);
+		DST_REG = (uint32_t)(0 - (uint32_t)DST_REG);
 		NEXT;
 	CASE(OPX_SX64):
-		DST = alu_sign_extend(SRC, op->off);
+		DST_REG = alu_sign_extend(SRC_REG, op->off);
 		NEXT;
 	CASE(OPX_SX32):
-		DST = (uint32_t)alu_sign_extend(SRC, op->off);
+		DST_REG = (uint32_t)alu_sign_extend(SRC_REG, op->off);
 		NEXT;
 	CASE(OPX_END):
-		DST = alu_end(DST, op->imm, op->off);
+		DST_REG = alu_end(DST_REG, op->imm, op->off);
 		NEXT;
 	CASE(OPX_IMM64):
-		DST = op->imm;
+		DST_REG = op->imm;
 		NEXT;
 	CASE(OPX_JA):
 		JUMP_IF(true)
@@ -447,7 +522,7 @@ static uint64_t run(struct bpfvm_thread *thread, struct op_codes *codes)
 	CASE(OPX_CALL):
 		push_caller(&callers[depth++], op, reg);
 		bases[WHERE_STACK] = reg[10];
-		op += op->off;
+		op = JUMP_TARGET;
 		GO;
 	CASE(OPX_LOOP):
 		reg[0] = check_rounds(reg);
@@ -505,7 +580,7 @@ next_round:
 	memcpy(&reg[6], callers[depth - 1].saved, sizeof(uint64_t) * 4);
 	reg[1] = callers[depth - 1].round;
 	reg[2] = callers[depth - 1].loop_ctx;
-	op += op->off;
+	op = JUMP_TARGET;
 	GO;
 bad_access:
 	thread->fault = op->proved ? BPFVM_FAULT_PROOF : BPFVM_FAULT_ACCESS;

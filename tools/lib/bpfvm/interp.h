@@ -18,7 +18,7 @@
 	X(8, uint8_t, int8_t) X(16, uint16_t, int16_t)			\
 	X(32, uint32_t, int32_t) X(64, uint64_t, int64_t)
 
-/* Loads from the data and from global memory, which are the most. */
+/* Loads from the data, and accesses to global memory, which are the most. */
 #define LOAD_SIZES(X)							\
 	X(8, uint8_t, 0) X(16, uint16_t, 1) X(32, uint32_t, 2)		\
 	X(64, uint64_t, 3)
@@ -38,7 +38,7 @@ enum op_code {
 #define X(bits, u, s) OP_LD##bits, OP_LDS##bits, OP_ST##bits, OP_STX##bits,
 	MEM_SIZES(X)
 #undef X
-#define X(bits, u, k) OP_LDD##bits, OP_LDG##bits,
+#define X(bits, u, k) OP_LDD##bits, OP_LDG##bits, OP_STG##bits,
 	LOAD_SIZES(X)
 #undef X
 #define X(n) OPX_##n,
@@ -47,51 +47,26 @@ enum op_code {
 	NR_OP_CODES
 };
 
-/*
- * Operations of which compiled filters execute many right after each other: the
- * first one does the second one, too, without a jump in between. The second one
- * stays where it is, for jumps that arrive there.
+/**
+ * struct op_sequence - operations of which one piece of code does all
+ * @codes: of the operations
+ * @how:   of each but the first: which register must be the one that the
+ *	   operation before wrote
+ * @nr:    how many
+ * @code:  where the code is
  */
-#define OP_PAIRS(X)							\
-	X(MOV64_REG, ADD64_REG) X(MOV64_REG, ADD64_IMM)			\
-	X(MOV64_REG, MOV32_IMM) X(MOV64_REG, MOV32_REG)			\
-	X(ADD64_REG, LDD8) X(ADD64_REG, LDD64) X(ADD64_REG, LDG32)	\
-	X(ADD64_REG, ADD64_IMM) X(ADD64_REG, MOV32_IMM)			\
-	X(ADD64_REG, MOV64_REG) X(ADD64_REG, RSH32_IMM)			\
-	X(ADD64_IMM, JLT64_REG) X(ADD64_IMM, JLE64_REG)			\
-	X(ADD64_IMM, JEQ64_IMM) X(ADD64_IMM, JNE64_IMM)			\
-	X(ADD64_IMM, MOV32_REG) X(ADD64_IMM, MOV64_REG)			\
-	X(ADD64_IMM, ADD64_IMM) X(LSH64_IMM, IMM64)			\
-	X(IMM64, ADD64_REG) X(MOV32_IMM, JA) X(MOV32_IMM, JEQ32_IMM)	\
-	X(MOV32_IMM, JEQ64_REG) X(MOV32_IMM, LDD8)			\
-	X(MOV32_REG, JNE64_IMM) X(MOV32_REG, ADD32_IMM)			\
-	X(MOV32_REG, MOV32_IMM) X(MOV32_REG, JLT64_REG)			\
-	X(LDD8, LSH64_IMM) X(LDD8, JNE32_IMM) X(LDD8, XOR64_REG)	\
-	X(LDD8, XOR32_REG) X(LDD8, MOV64_REG) X(LDD64, MOV32_IMM)	\
-	X(LDD64, ADD64_REG) X(LDD64, JEQ64_REG) X(LDD64, JLT64_REG)	\
-	X(LDD32, MOV32_IMM) X(LDD32, JNE32_IMM) X(LDD32, AND32_IMM)	\
-	X(LDD16, MOV32_REG) X(LDG32, OR32_REG) X(LDG32, XOR32_REG)	\
-	X(LDG32, RSH32_IMM) X(LDG32, ADD32_IMM) X(LDG32, LSH32_IMM)	\
-	X(XOR64_REG, MUL64_REG) X(XOR32_REG, AND64_IMM)			\
-	X(XOR32_REG, ADD64_IMM) X(MUL64_REG, ADD64_IMM)			\
-	X(AND64_IMM, LSH64_IMM) X(AND32_IMM, JLT32_IMM)			\
-	X(ADD32_IMM, AND32_IMM) X(RSH32_IMM, XOR32_REG)			\
-	X(RSH32_IMM, LDG32) X(OR32_REG, ADD64_IMM)			\
-	X(JEQ32_IMM, JNE32_IMM) X(JNE32_IMM, MOV64_REG)			\
-	X(JNE32_IMM, MOV32_IMM) X(JEQ64_REG, MOV32_IMM)			\
-	X(JNE64_IMM, MOV64_REG) X(JLT32_IMM, MOV32_IMM)
-
-struct op_pair {
-	uint16_t first;
-	uint16_t second;
+struct op_sequence {
+	uint16_t codes[4];
+	enum { ANY, DST, ON, SRC } how[4];
+	uint32_t nr;
 	const void *code;
 };
 
-/* Where the code of operations, by enum op_code, and of pairs is. */
+/* Where the code of operations, by enum op_code, and of sequences is. */
 struct op_codes {
 	const void *const *ops;
-	const struct op_pair *pairs;
-	size_t nr_pairs;
+	const struct op_sequence *sequences;	/* longest first */
+	uint32_t nr_sequences;
 };
 
 /* op.where of an access */
@@ -120,7 +95,7 @@ enum {
  *	    the access may begin
  * @base:   WHERE_GLOBAL: address; WHERE_STACK: distance from the frame pointer;
  *	    of a jump: its charge, and @limit is whether to look at what is left
- * @off:    offset of an access; operations that a jump goes forward or back
+ * @off:    offset of an access; bytes that a jump goes forward or back
  * @where:  what an access is to
  * @callee: index of a helper; slot of a function
  * @pc:     slot of the instruction

@@ -5,17 +5,21 @@
 
 #include <stddef.h>
 
-#define POOL_CLASSES	16
+#define POOL_CLASSES	64
 
 /**
  * struct pool - where they come from; all zeros is an empty one
- * @chunks: what was taken from the system, each with a link to the next
+ * @chunks: what things are in, each with a link to the next
+ * @ready:  chunks that an earlier pool left, and that nothing is in yet
+ * @large:  things that have a chunk for themselves
  * @at:     what of the first chunk was not given out yet
  * @left:   bytes at @at
  * @spare:  per class of sizes: what was given back
  */
 struct pool {
 	void *chunks;
+	void *ready;
+	void *large;
 	unsigned char *at;
 	size_t left;
 	void *spare[POOL_CLASSES];

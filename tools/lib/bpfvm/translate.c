@@ -92,18 +92,33 @@ static uint32_t size_of_region(const struct bpfvm_prog *prog,
 	}
 }
 
-static uint16_t load_code(const struct op *op, const struct bpfvm_insn *insn)
+/* Of a plain load, by what it reads. */
+static uint16_t load_code(const struct op *op, unsigned int size)
 {
 	static const uint16_t data[] = {
 		[SZ_B >> 3] = OP_LDD8, [SZ_H >> 3] = OP_LDD16,
 		[SZ_W >> 3] = OP_LDD32, [SZ_DW >> 3] = OP_LDD64,
 	};
+	static const uint16_t global[] = {
+		[SZ_B >> 3] = OP_LDG8, [SZ_H >> 3] = OP_LDG16,
+		[SZ_W >> 3] = OP_LDG32, [SZ_DW >> 3] = OP_LDG64,
+	};
 
 	if (op->where == WHERE_DATA)
-		return data[INSN_SIZE(insn->code) >> 3];
+		return data[size >> 3];
 	if (op->where == WHERE_GLOBAL)
-		return data[INSN_SIZE(insn->code) >> 3] + 1;
+		return global[size >> 3];
 	return op->code;
+}
+
+static uint16_t store_code(const struct op *op, unsigned int size)
+{
+	static const uint16_t global[] = {
+		[SZ_B >> 3] = OP_STG8, [SZ_H >> 3] = OP_STG16,
+		[SZ_W >> 3] = OP_STG32, [SZ_DW >> 3] = OP_STG64,
+	};
+
+	return op->where == WHERE_GLOBAL ? global[size >> 3] : op->code;
 }
 
 static void translate_access(const struct bpfvm_prog *prog, uint32_t pc,
@@ -136,13 +151,14 @@ static void translate_access(const struct bpfvm_prog *prog, uint32_t pc,
 	case CLS_LDX:
 		op->code = code + (INSN_MODE(insn->code) == MODE_MEMSX);
 		if (INSN_MODE(insn->code) == MODE_MEM)
-			op->code = load_code(op, insn);
+			op->code = load_code(op, INSN_SIZE(insn->code));
 		break;
 	case CLS_ST:
 		op->code = code + 2;
 		break;
 	default:
 		op->code = code + 3;
+		op->code = store_code(op, INSN_SIZE(insn->code));
 		if (insn_is_atomic(insn->code))
 			op->code = INSN_SIZE(insn->code) == SZ_W ?
 				   OPX_ATOMIC32 : OPX_ATOMIC64;
@@ -243,30 +259,57 @@ static bool has_target(const struct op *op)
 	       op->code == OPX_JA;
 }
 
-static const void *pair_code(const struct op_codes *codes, uint16_t first,
-			     uint16_t second)
+/* Is the register that a binary operation works on its operand, too? */
+static bool is_with_itself(const struct op *op)
 {
-	for (size_t i = 0; i < codes->nr_pairs; i++)
-		if (codes->pairs[i].first == first &&
-		    codes->pairs[i].second == second)
-			return codes->pairs[i].code;
-	return NULL;
+	return op->code < OPJ_JEQ64_REG && op->src == op->dst &&
+	       (op->code & 1) == (OP_ADD64_REG & 1);
+}
+
+static bool fits(const struct op_sequence *sequence, const struct op *op)
+{
+	for (uint32_t k = 1; k < sequence->nr; k++) {
+		if (sequence->codes[k] != op[k].code)
+			return false;
+		switch (sequence->how[k]) {
+		case ANY:
+			break;
+		case ON:
+			if (is_with_itself(&op[k]))
+				return false;
+			/* fall through */
+		case DST:
+			if (op[k].dst != op[k - 1].dst)
+				return false;
+			break;
+		case SRC:
+			if (op[k].src != op[k - 1].dst)
+				return false;
+		}
+	}
+	return true;
 }
 
 static void find_code(struct op *ops, uint32_t nr)
 {
-	bool begins_pair[NR_OP_CODES] = { false };
+	/* One more than the first that begins with a code, and than the next. */
+	uint8_t first[NR_OP_CODES] = { 0 }, next[UINT8_MAX] = { 0 };
 	struct op_codes codes;
 
 	interp_codes(&codes);
-	for (size_t i = 0; i < codes.nr_pairs; i++)
-		begins_pair[codes.pairs[i].first] = true;
+	for (uint32_t i = codes.nr_sequences; i-- > 0; ) {
+		next[i] = first[codes.sequences[i].codes[0]];
+		first[codes.sequences[i].codes[0]] = i + 1;
+	}
 	for (uint32_t i = 0; i < nr; i++) {
-		const void *pair = NULL;
-
-		if (i + 1 < nr && begins_pair[ops[i].code])
-			pair = pair_code(&codes, ops[i].code, ops[i + 1].code);
-		ops[i].go = pair ? pair : codes.ops[ops[i].code];
+		ops[i].go = codes.ops[ops[i].code];
+		for (uint32_t s = first[ops[i].code]; s; s = next[s - 1]) {
+			if (codes.sequences[s - 1].nr > nr - i ||
+			    !fits(&codes.sequences[s - 1], &ops[i]))
+				continue;
+			ops[i].go = codes.sequences[s - 1].code;
+			break;
+		}
 	}
 }
 
@@ -298,11 +341,15 @@ int interp_prepare(struct bpfvm_prog *prog)
 	}
 	for (uint32_t i = 0; i < e.nr; i++) {
 		struct op *op = &prog->ops[i];
+		int32_t to;
 
 		if (has_target(op))
-			op->off = (int32_t)(e.first[op->off] - i);
+			to = e.first[op->off];
 		else if (op->code == OPX_CALL || op->code == OPX_LOOP)
-			op->off = (int32_t)(e.first[op->callee] - i);
+			to = e.first[op->callee];
+		else
+			continue;
+		op->off = (to - (int32_t)i) * (int32_t)sizeof(*op);
 	}
 	free(e.first);
 	find_code(prog->ops, e.nr);
