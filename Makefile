@@ -68,7 +68,7 @@ qemu-asan:
 
 ## modules: the kernel modules; KDIR=… for another kernel than the guest's
 # Built in a mirror of the sources, so that the tree stays clean and several
-# kernels' objects do not mix.
+# kernels' objects do not mix. Those with debug information stay there.
 modules: packages
 	@mkdir -p $(KMOD) $(BUILD)/modules/$(RELEASE)
 	@rsync -rc --delete --prune-empty-dirs --include='*/' --include='*.[ch]' \
@@ -81,8 +81,9 @@ modules: packages
 				"BTF, and pahole (package dwarves) must be installed" >&2; \
 			exit 1; \
 		}; \
-		cmp -s "$$module" "$(BUILD)/modules/$(RELEASE)/$${module##*/}" || \
-			cp "$$module" $(BUILD)/modules/$(RELEASE)/; \
+		to=$(BUILD)/modules/$(RELEASE)/$${module##*/}; \
+		[ "$$to" -nt "$$module" ] || \
+			strip --strip-debug -o "$$to" "$$module"; \
 	done
 
 # For the kernel with peer-to-peer DMA and no checks.
@@ -109,13 +110,13 @@ test-programs: packages
 	+@$(MAKE) -C selftests/src O=$(BUILD)
 	+@selftests/docs/build $(BUILD)/selftests/docs
 
-## check: all tests, on this machine and in guests; builds a kernel that finds bugs first, 10 minutes or more
+## check: all tests, on this machine and in guests; builds a kernel that finds bugs first, a quarter of an hour or more
 # Two files at a time: a guest waits for timers more than it computes.
 check: all test-programs modules-debug
 	@$(GET) packages-check qemu guest >/dev/null
 	+@selftests/run -j 2 --kernel own
 
-## check-debug: all guest tests on a kernel that finds bugs; builds it first, 10 minutes or more
+## check-debug: all guest tests on a kernel that finds bugs; builds it first, a quarter of an hour or more
 check-debug: all test-programs modules-debug
 	+@selftests/run --kernel debug
 

@@ -19,8 +19,8 @@ TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 
 # (file, code): why it is no fault. A pattern may stand for files.
 SHELLCHECK_EXPLAINED = {
-    ("selftests/vm/guest/init", "SC1091"): "the guest has them, not this tree",
-    ("selftests/vm/guest/init", "SC2164"): "/root is in every guest's archive",
+    ("selftests/vm/guest/load", "SC1091"): "the guest has them, not this tree",
+    ("selftests/vm/guest/load", "SC2164"): "/root is in every guest's archive",
     ("tools/setup/steps/*.sh", "SC2164"): "sourced where errexit is on",
     ("tools/setup/*.sh", "SC2034"): "for who sources it",
     ("tools/setup/steps/*.sh", "SC2034"): "for who sources it",

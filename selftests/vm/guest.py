@@ -91,6 +91,20 @@ def install(source, target):
         shutil.copy2(source, target)
 
 
+def install_programs(sources, folder):
+    """Copy programs without their debug information, which is most of them."""
+    os.makedirs(folder, exist_ok=True)
+    for source in sources:
+        target = os.path.join(folder, os.path.basename(source))
+        with open(source, "rb") as file:
+            is_elf = file.read(4) == b"\x7fELF"
+        if is_elf:
+            subprocess.run(["strip", "--strip-debug", "-o", target, source],
+                           check=True)
+        else:
+            shutil.copy2(source, target)
+
+
 def stage(tree, options, token, kernel):
     """Fill the folder that becomes the second archive: what changes."""
     if kernel.modules:
@@ -103,13 +117,17 @@ def stage(tree, options, token, kernel):
             target = "/usr/lib/vm/" + os.path.basename(path)
             install(path, tree + target)
             modules.append(target)
-    for path in glob.glob(os.path.join(BUILD, "bin", "*")):
-        install(path, f"{tree}/usr/bin/{os.path.basename(path)}")
+    install_programs(glob.glob(os.path.join(BUILD, "bin", "*")),
+                     f"{tree}/usr/bin")
     for path in glob.glob(os.path.join(BUILD, "samples", "*.bpf.o")):
         install(path, f"{tree}/usr/share/blkbpf/samples/"
                 + os.path.basename(path))
     for path in glob.glob(os.path.join(BUILD, "selftests", "*")):
-        install(path, f"{tree}/selftests/{os.path.basename(path)}")
+        target = f"{tree}/selftests/{os.path.basename(path)}"
+        if os.path.basename(path) == "bin":
+            install_programs(glob.glob(os.path.join(path, "*")), target)
+        else:
+            install(path, target)
     for name in ("lib", "guest", "debug", "bench", "bpf"):
         path = os.path.join(ROOT, "selftests", name)
         if os.path.isdir(path):

@@ -148,7 +148,7 @@ guest_busybox() {
 }
 
 # The system's python with the library that tests use, compiled: an emulated
-# CPU should not parse the standard library at every start.
+# CPU should not parse the standard library at every start, nor unpack its source.
 guest_python() {
 	local lib
 	lib=$(/usr/bin/python3 -I -c \
@@ -164,9 +164,11 @@ guest_python() {
 		--exclude='_codecs_??*' --exclude='__phello__' \
 		--exclude=LICENSE.txt --exclude=EXTERNALLY-MANAGED \
 		--exclude=xmlrpc --exclude=wsgiref --exclude=curses \
+		--exclude='nis.*' --exclude='_dbm*' \
 		"$lib/" "$ROOT$lib/"
-	/usr/bin/python3 -I -m compileall -q -s "$ROOT" \
+	/usr/bin/python3 -I -m compileall -q -b -s "$ROOT" \
 		--invalidation-mode unchecked-hash "$ROOT$lib"
+	find "$ROOT$lib" -name '*.py' -delete
 }
 
 guest_modules() {
@@ -188,6 +190,10 @@ guest_modules() {
 	depmod -b "$ROOT" "$release"
 }
 
+guest_c() {
+	gcc -O2 -Wall -Wextra -Werror -static -s -o "$1" "$GUEST_VM_DIR/$2"
+}
+
 guest_build() {
 	local tmp=$1
 	ROOT=$tmp/root
@@ -198,10 +204,9 @@ guest_build() {
 	guest_libraries
 	guest_busybox
 	guest_modules
-	gcc -O2 -Wall -Wextra -Werror -static -s \
-		-o "$ROOT/usr/lib/vm/relay" "$GUEST_VM_DIR/relay.c"
-	cp "$GUEST_VM_DIR/init" "$ROOT/init"
-	chmod 755 "$ROOT/init"
+	guest_c "$ROOT/init" init.c
+	guest_c "$ROOT/usr/lib/vm/relay" relay.c
+	cp "$GUEST_VM_DIR/load" "$ROOT/usr/lib/vm/load"
 	(cd "$ROOT" && find . -print0 | sort -z |
 		cpio --quiet -0 -o -H newc --reproducible -R 0:0) >"$tmp/base.cpio"
 	rm -r "$ROOT" "$tmp/depends" "$tmp/libraries"
