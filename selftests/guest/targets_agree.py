@@ -108,7 +108,9 @@ def random_filters_agree(path):
 def there_are_hundreds_of_filters():
     """If this breaks, nothing was compared."""
     diag(", ".join(f"{count} {name}" for name, count in counts.items()))
-    if counts["filters"] < 200 or counts["matches"] < 10000:
+    # Of objects that somebody chose, there may be few.
+    filters, matches = (1, 1) if FOLDER else (200, 10000)
+    if counts["filters"] < filters or counts["matches"] < matches:
         fail(f"only {counts}")
 
 
