@@ -100,20 +100,25 @@ static void csd_scan_sort(GArray *match)
 static uint32_t csd_scan_put(CsdExecute *ex, const GArray *match, uint32_t from)
 {
     uint32_t nr = MIN(match->len - from, ex->room - ex->res.nr);
-    struct blk_bpf_match *to;
+    uint8_t *to;
     uint32_t i;
 
     if (!nr) {
         return 0;
     }
-    to = (void *)(ex->result + sizeof(struct nvme_csd_result));
+    /* A range need not begin where a struct could. */
+    to = ex->result + sizeof(struct nvme_csd_result) +
+         (size_t)ex->res.nr * sizeof(struct blk_bpf_match);
     for (i = 0; i < nr; i++) {
         const struct blk_bpf_match *m =
             &g_array_index(match, struct blk_bpf_match, from + i);
+        struct blk_bpf_match wire = {
+            .pos = cpu_to_le64(m->pos),
+            .len = cpu_to_le32(m->len),
+            .dev = cpu_to_le32(m->dev),
+        };
 
-        stq_le_p(&to[ex->res.nr + i].pos, m->pos);
-        stl_le_p(&to[ex->res.nr + i].len, m->len);
-        stl_le_p(&to[ex->res.nr + i].dev, m->dev);
+        memcpy(to + i * sizeof(wire), &wire, sizeof(wire));
     }
     ex->res.nr += nr;
     return nr;
