@@ -426,7 +426,10 @@ struct nvme_csd_global {
 /* What Identify says of the two namespaces, for paths that do not let it through. */
 #define NVME_CSD_LOG_IDENTIFY		0xd3	/* struct nvme_csd_log_identify */
 
-/* Logs 1Ah and 1Bh. */
+/*
+ * Logs 1Ah and 1Bh. Their entries come right after lists of four-byte numbers, so
+ * they can begin where an eight-byte one could not.
+ */
 struct nvme_csd_log_reach_hdr {
 	__le64 change_count;
 	__le16 nr;
@@ -439,7 +442,7 @@ struct nvme_csd_reach_group {
 	__le32 nr_nsids;
 	__le64 change_count;
 	__u8 rsvd[16];
-};
+} __attribute__((packed, aligned(4)));
 
 /* Followed by @nr_groups __le32. */
 struct nvme_csd_reach_assoc {
@@ -448,7 +451,7 @@ struct nvme_csd_reach_assoc {
 	__le64 change_count;
 	__u8 rac;
 	__u8 rsvd[15];
-};
+} __attribute__((packed, aligned(4)));
 
 #define NVME_CSD_RAC_REACHABLE		1
 #define NVME_CSD_RAC_FAST_COPY		2
