@@ -79,7 +79,7 @@ class EventStream:
         return events
 
 
-def settled(read, wanted, seconds=10):
+def settled(read, wanted, seconds=60):
     """What read() says, once it says what is wanted, or after that time.
 
     For what the kernel frees in grace periods, which end without an event.

@@ -63,7 +63,7 @@ def wait_for_attribute(drive, name, wanted, seconds=60):
     ktap.expect(attribute(drive, name), wanted, name)
 
 
-def wait_for_drives(wanted, seconds=20):
+def wait_for_drives(wanted, seconds=60):
     """Drives come and go in threads of the kernel's, which tell udev alone."""
     end = time.monotonic() + seconds
     while drives() != wanted and time.monotonic() < end:
@@ -71,7 +71,7 @@ def wait_for_drives(wanted, seconds=20):
     ktap.expect(drives(), wanted, "drives")
 
 
-def wait_for_number(wanted, seconds=20):
+def wait_for_number(wanted, seconds=60):
     """The names of so many drives, once they are there.
 
     The kernel probes controllers side by side, and numbers them as they come.

@@ -122,7 +122,7 @@ def discard(fd, pos, size):
     fcntl.ioctl(fd, _BLKDISCARD, struct.pack("QQ", pos, size))
 
 
-def wait_for_node(path, seconds=10):
+def wait_for_node(path, seconds=60):
     """devtmpfs makes nodes in a thread of its own, and says nothing."""
     end = time.monotonic() + seconds
     while not os.path.exists(path):
