@@ -83,7 +83,7 @@ modules: packages
 		}; \
 		to=$(BUILD)/modules/$(RELEASE)/$${module##*/}; \
 		[ "$$to" -nt "$$module" ] || \
-			strip --strip-debug -o "$$to" "$$module"; \
+			strip --strip-debug -o "$$to" "$$module" || exit 1; \
 	done
 
 # For the kernel with peer-to-peer DMA and no checks.

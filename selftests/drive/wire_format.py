@@ -106,5 +106,14 @@ def sizes_are_those_of_the_standard():
     expect(found, STANDARD_SIZES, "sizes")
 
 
+@test
+def entries_after_lists_of_four_byte_numbers_need_no_more_alignment():
+    """If this breaks, who reads logs 1Ah and 1Bh traps where unaligned accesses
+    do."""
+    structs = ("nvme_csd_reach_group", "nvme_csd_reach_assoc")
+    expect(compiled(f'\tP("{name}", _Alignof(struct {name}));' for name in structs),
+           dict.fromkeys(structs, 4), "alignment")
+
+
 if __name__ == "__main__":
     run()

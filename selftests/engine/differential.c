@@ -96,19 +96,6 @@ static void show(const char *name, const struct outcome *o)
 	       o->run.retired);
 }
 
-static void show_program(const struct bpfvm_insn *insns, uint32_t nr)
-{
-	char text[96];
-
-	for (uint32_t pc = 0; pc < nr; ) {
-		int slots = bpfvm_disasm(insns + pc, nr - pc, pc, text,
-					 sizeof(text));
-
-		printf("# %4u: %s\n", pc, text);
-		pc += slots;
-	}
-}
-
 static const struct {
 	uint32_t flags;
 	const struct bpfvm_global *globals;
@@ -277,7 +264,7 @@ static bool try_program(uint64_t seed, struct totals *sum, bool verbose)
 		sum->slowest_seed = seed;
 	}
 	if (verbose) {
-		show_program(t.insns, t.nr);
+		ktap_program(t.insns, t.nr);
 		printf("# load: %d %s", err, t.log);
 	}
 	if (err == -EINVAL && strstr(t.log, "internal error"))
@@ -287,7 +274,7 @@ static bool try_program(uint64_t seed, struct totals *sum, bool verbose)
 	sum->accepted += !err;
 	free_trial(&t);
 	if (!ok) {
-		show_program(t.insns, t.nr);
+		ktap_program(t.insns, t.nr);
 		printf("# seed %" PRIu64 " %s", seed, t.log);
 	}
 	return ok;

@@ -43,18 +43,10 @@ static void add(struct test *t, struct bpfvm_insn insn)
 
 static void complain(const struct test *t, const char *what)
 {
-	char text[96];
-
 	if (wrong++ > 5)
 		return;
 	printf("# %s\n", what);
-	for (uint32_t pc = 0; pc < t->nr; ) {
-		int n = bpfvm_disasm(t->insns + pc, t->nr - pc, pc, text,
-				     sizeof(text));
-
-		printf("#  %u: %s\n", pc, text);
-		pc += n;
-	}
+	ktap_program(t->insns, t->nr);
 }
 
 static bool load(struct test *t)

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "bpfvm.h"
+
 static unsigned int ktap_planned, ktap_done, ktap_failed;
 
 static inline void ktap_plan(unsigned int tests)
@@ -27,6 +29,20 @@ static inline void ktap_result(bool ok, const char *fmt, ...)
 	printf("\n");
 	fflush(stdout);
 	ktap_failed += !ok;
+}
+
+/* What a failure was about. */
+static inline void ktap_program(const struct bpfvm_insn *insns, uint32_t nr)
+{
+	char text[96];
+
+	for (uint32_t pc = 0; pc < nr; ) {
+		int slots = bpfvm_disasm(insns + pc, nr - pc, pc, text,
+					 sizeof(text));
+
+		printf("# %4u: %s\n", pc, text);
+		pc += slots;
+	}
 }
 
 /* Exit code: a test that was planned and did not run is a failure. */

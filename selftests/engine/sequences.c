@@ -253,19 +253,6 @@ static void run(struct bpfvm_thread *thread, enum bpfvm_engine engine,
 	o->run.engine = 0;
 }
 
-static void print_program(const struct test *t)
-{
-	char text[96];
-
-	for (uint32_t pc = 0; pc < t->nr; ) {
-		int n = bpfvm_disasm(t->insns + pc, t->nr - pc, pc, text,
-				     sizeof(text));
-
-		printf("#  %u: %s\n", pc, text);
-		pc += n;
-	}
-}
-
 /* Returns 1 if the program used the sequence, 0 if not, -1 if it was wrong. */
 static int try_program(struct test *t)
 {
@@ -284,7 +271,7 @@ static int try_program(struct test *t)
 		data[i] = below(2) ? below(4) : below(256);
 	if (bpfvm_load(&prog, t->insns, t->nr, &opts)) {
 		printf("# %s\n", log);
-		print_program(t);
+		ktap_program(t->insns, t->nr);
 		return -1;
 	}
 	thread = bpfvm_thread_new(prog, NULL);
@@ -296,7 +283,7 @@ static int try_program(struct test *t)
 		if (!memcmp(&interp, &jit, sizeof(jit)))
 			result = uses(prog, t->seq);
 		else
-			print_program(t);
+			ktap_program(t->insns, t->nr);
 	}
 	bpfvm_thread_free(thread);
 	bpfvm_free(prog);

@@ -370,29 +370,21 @@ static void pop_caller(const struct caller *caller, uint64_t *reg)
 
 #define DO(op, how, then)	DO_##op(A_##how, B_##how, W_##then)
 
+#define THEN(name, how, then)	op++; DO(name, how, then)
+
 #define RUN_PAIR(first, h2, second)					\
 	CASE(first##_##h2##_##second):					\
-		DO(first, ANY, h2)					\
-		op++;							\
-		DO(second, h2, ANY)					\
+		DO(first, ANY, h2) THEN(second, h2, ANY)		\
 		NEXT;
 #define RUN_TRIPLE(first, h2, second, h3, third)			\
 	CASE(first##_##h2##_##second##_##h3##_##third):			\
-		DO(first, ANY, h2)					\
-		op++;							\
-		DO(second, h2, h3)					\
-		op++;							\
-		DO(third, h3, ANY)					\
+		DO(first, ANY, h2) THEN(second, h2, h3)			\
+		THEN(third, h3, ANY)					\
 		NEXT;
 #define RUN_QUAD(first, h2, second, h3, third, h4, fourth)		\
 	CASE(first##_##h2##_##second##_##h3##_##third##_##h4##_##fourth): \
-		DO(first, ANY, h2)					\
-		op++;							\
-		DO(second, h2, h3)					\
-		op++;							\
-		DO(third, h3, h4)					\
-		op++;							\
-		DO(fourth, h4, ANY)					\
+		DO(first, ANY, h2) THEN(second, h2, h3)			\
+		THEN(third, h3, h4) THEN(fourth, h4, ANY)		\
 		NEXT;
 
 /*

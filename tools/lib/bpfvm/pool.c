@@ -11,7 +11,8 @@
 
 #include "pool.h"
 
-#define SMALLEST	32
+#define SMALLEST_LOG	5
+#define SMALLEST	(1 << SMALLEST_LOG)
 #define CHUNK_BYTES	(128 << 10)
 /* Before what is given out: the link. */
 #define CHUNK_HEAD	16
@@ -80,7 +81,7 @@ static unsigned int class_of(size_t bytes)
 	if (bytes <= SMALLEST)
 		return 0;
 	log = 63 - __builtin_clzll(bytes - 1);
-	return (log - 5) * 4 + ((bytes - 1) >> (log - 2)) - 4 + 1;
+	return (log - SMALLEST_LOG) * 4 + ((bytes - 1) >> (log - 2)) - 4 + 1;
 }
 
 static size_t size_of_class(unsigned int class)
