@@ -2,6 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the test runner makes of a test file's output and end."""
 
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
 import os
 import subprocess
 import sys
@@ -84,6 +88,30 @@ def wrong_numbers_and_bail_out_fail():
            what="failure of a wrong number")
     expect(("(file)", "failed") in verdicts("1..1\nok 1 a\nBail out! no\n"),
            what="failure of a bail-out")
+
+
+@test
+def failures_are_told_again_at_the_end():
+    """Of a run of many files one sees the end, and a log may have no more."""
+    folder = os.path.join(os.path.dirname(os.path.realpath(__file__)), "..")
+    loader = importlib.machinery.SourceFileLoader(
+        "runner", os.path.join(folder, "run"))
+    runner = importlib.util.module_from_spec(
+        importlib.util.spec_from_loader("runner", loader))
+    loader.exec_module(runner)
+    reporter = runner.Reporter()
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        for name, output in (("guest/a.py", "1..2\nok 1 good\n# expected 1\n"
+                              "not ok 2 bad\n"), ("guest/b.py", "1..1\nok 1 c\n")):
+            reporter.report(suite.Outcome(name, suite.judge(output, 0), 1, "log"))
+    said.truncate(0)
+    said.seek(0)
+    with contextlib.redirect_stdout(said):
+        reporter.report_failures()
+    lines = [line.strip() for line in said.getvalue().splitlines()]
+    expect(lines[0], "failed: guest/a.py: bad", "which failed")
+    expect(lines[1:], ["# expected 1"], "and why")
 
 
 @test
