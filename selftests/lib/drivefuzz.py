@@ -388,12 +388,21 @@ class Session:
             self.wait(drive, drive.admin, cid)
 
     def wait(self, drive, queue, cid):
-        """For a command that may be late on demand."""
+        """For a command that may be late on demand.
+
+        It may also never end: for a fault on demand, or since the drive no longer
+        finds its queues. Noise in CMBMSC is enough for that, as it places the
+        controller's memory where the queues are. Nothing is waited for after
+        one that did not end, until the drive is reset.
+        """
+        if drive.lost:
+            return
         try:
             queue.wait(cid, 20, step=1000 * MS)
         except nvme.Timeout:
             self.machine.check()
             self.log(f"command {cid} hangs")
+            drive.lost = True
 
     def abort(self, drive):
         if drive.admin.sent > DEPTH - 8:
@@ -497,13 +506,23 @@ class Session:
         drive.step = MS if "timing" in properties else 0
         self.drives[port] = drive
 
+    @staticmethod
+    def disable(drive):
+        """Also forget where noise has put the controller's memory, which a
+        controller remembers when it is disabled."""
+        drive.disable()
+        drive.writeq(nvme.REG_CMBMSC, 0)
+
     def start(self, drive):
         self.log(f"port {drive.port}: start")
-        drive.disable()
+        self.disable(drive)
         drive.enable(nvme.CSS_ALL if self.chance(0.97) else nvme.CSS_NVM, DEPTH)
         drive.admin.sent = 0
+        drive.lost = False
         drive.io = self.new_queue(drive, 1)
         drive.extra = self.new_queue(drive, 2)
+        if drive.lost:
+            raise RuntimeError("no queue can be created after a reset")
         for _ in range(2):
             self.good_program(drive)
 
@@ -526,7 +545,7 @@ class Session:
         """It works: after a reset it loads, executes, and remembers."""
         self.log(f"port {drive.port}: check")
         drive.set_fault("")
-        drive.disable()
+        self.disable(drive)
         drive.depth = 64
         drive.enable(depth=64)
         drive.io = drive.create_queue(1, 64)

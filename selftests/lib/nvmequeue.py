@@ -32,7 +32,7 @@ NVM_FLUSH, NVM_WRITE, NVM_READ, NVM_COPY = 0x00, 0x01, 0x02, 0x19
 
 REG_CAP, REG_CC, REG_CSTS, REG_AQA, REG_ASQ, REG_ACQ = (0x0, 0x14, 0x1c, 0x24,
                                                         0x28, 0x30)
-REG_NSSR = 0x20
+REG_NSSR, REG_CMBMSC = 0x20, 0x50
 CSS_NVM, CSS_ALL, CSS_ADMIN = 0, 6, 7
 
 
