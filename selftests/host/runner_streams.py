@@ -138,7 +138,7 @@ def boots_in_ten_seconds():
     """
     done = vm("--icount", "--", "cat", "/proc/uptime")
     passed = float(done.stdout.split()[0])
-    expect(passed <= 3.5, what=f"{passed} s of the guest's clock")
+    expect(passed <= 2.0, what=f"{passed} s of the guest's clock")
 
 
 run()
