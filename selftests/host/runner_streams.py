@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """What goes into a guest and what comes out of it."""
 
-import hashlib
 import os
 import select
 import signal
 import subprocess
+import time
 
 from ktap import expect, expect_in, run, test
 from vmrun import argv, vm
@@ -37,8 +37,26 @@ def output_is_binary_safe():
     data = bytes(range(256)) * 16384
     done = vm("--", "python3", "-c", "import sys; "
               "sys.stdout.buffer.write(bytes(range(256)) * 16384)")
-    expect(hashlib.sha256(done.stdout).digest(),
-           hashlib.sha256(data).digest(), "hash of the output")
+    expect(done.returncode, 0, f"status, after {done.stderr!r}")
+    expect(len(done.stdout), len(data), "bytes")
+    expect(done.stdout == data, what="the same bytes")
+
+
+@test
+def output_waits_for_who_reads_it():
+    """The guest must not go before its last lines have come: a test's verdicts."""
+    data = b"begin\n" + bytes(range(256)) * 8192
+    with subprocess.Popen(
+            argv("--", "python3", "-c", "import sys; sys.stdout.buffer.write("
+                 "b'begin\\n' + bytes(range(256)) * 8192)"),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as runner:
+        first = runner.stdout.read(6)
+        # Time enough for the command to end, with its output still on the way.
+        time.sleep(8)
+        rest = runner.stdout.read()
+    expect(runner.returncode, 0, "status")
+    expect(len(first + rest), len(data), "bytes")
+    expect(first + rest == data, what="the same bytes")
 
 
 @test

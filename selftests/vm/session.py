@@ -2,6 +2,7 @@
 """One life of the machine: start, carry the output, learn how it ended."""
 
 import collections
+import contextlib
 import json
 import os
 import selectors
@@ -35,6 +36,9 @@ class Session:
         self.ready = False
         self.deadline = time.monotonic() + BOOT_TIMEOUT
         self.status = None
+        self.control = None
+        self.taken = {"out": 0, "err": 0}
+        self.written = None
         self.shutdown_reason = None
         self.selector = selectors.DefaultSelector()
         self.lines = {"control": b"", "qmp": b""}
@@ -62,6 +66,8 @@ class Session:
             self.selector.register(connection, selectors.EVENT_READ, name)
             if name == "qmp":
                 connection.sendall(b'{"execute": "qmp_capabilities"}\n')
+            elif name == "control":
+                self.control = connection
         return True
 
     def pump(self):
@@ -82,10 +88,10 @@ class Session:
         if not data:
             self.selector.unregister(key.fileobj)
             key.fileobj.close()
-        elif key.data == "out":
-            write_all(1, data)
-        elif key.data == "err":
-            write_all(2, data)
+        elif key.data in self.taken:
+            write_all(1 if key.data == "out" else 2, data)
+            self.taken[key.data] += len(data)
+            self.let_go()
         else:
             *lines, rest = (self.lines[key.data] + data).split(b"\n")
             self.lines[key.data] = rest
@@ -102,6 +108,15 @@ class Session:
             self.deadline = time.monotonic() + self.options.timeout
         elif words[0] == "status":
             self.status = int(words[2])
+            self.written = {"out": int(words[3]), "err": int(words[4])}
+            self.let_go()
+
+    def let_go(self):
+        """The machine may go when all has come that the command has written."""
+        if self.taken == self.written:
+            with contextlib.suppress(ConnectionError):
+                self.control.sendall(b"\n")
+            self.written = None
 
     def on_qmp(self, line):
         message = json.loads(line)

@@ -3,6 +3,10 @@
  * The last stage of the guest's init: runs the command, carries its output to
  * the runner over virtio-serial ports, reports how it ended, powers off.
  *
+ * A write to such a port returns when the data is in the queue between guest and
+ * host, which is lost when the machine goes. So the report says how much there
+ * was, and the power stays on until the runner has answered that it has it all.
+ *
  * The command gets pipes and not the ports themselves: a port can be opened
  * once only, so that "> /dev/stderr" in a script would fail.
  */
@@ -28,6 +32,7 @@
 struct stream {
 	int from;	/* our end of the command's pipe, -1 when it has ended */
 	int port;
+	unsigned long long carried;	/* bytes */
 };
 
 static void power_off(void)
@@ -67,7 +72,7 @@ static bool port_has_name(const char *port, const char *wanted)
 	return !strcmp(name, wanted);
 }
 
-static int open_port(const char *name)
+static int open_port(const char *name, int mode)
 {
 	char path[300];
 	struct dirent *entry;
@@ -80,7 +85,7 @@ static int open_port(const char *name)
 		if (!port_has_name(entry->d_name, name))
 			continue;
 		snprintf(path, sizeof(path), "/dev/%s", entry->d_name);
-		fd = open(path, O_WRONLY | O_CLOEXEC);
+		fd = open(path, mode | O_CLOEXEC);
 		if (fd < 0)
 			die("cannot open port %s: %s", name, strerror(errno));
 	}
@@ -115,6 +120,7 @@ static bool carry(struct stream *stream)
 	len = read(stream->from, buffer, sizeof(buffer));
 	if (len > 0) {
 		write_all(stream->port, buffer, len);
+		stream->carried += len;
 		return true;
 	}
 	if (len < 0 && errno == EINTR)
@@ -135,6 +141,7 @@ static pid_t start(char **argv, struct stream *streams)
 		if (pipe2(pipes[i], O_CLOEXEC))
 			die("pipe: %s", strerror(errno));
 		streams[i].from = pipes[i][0];
+		streams[i].carried = 0;
 	}
 	child = fork();
 	if (child < 0)
@@ -222,9 +229,9 @@ int main(int argc, char **argv)
 
 	if (argc < 3)
 		die("usage: relay TOKEN COMMAND [ARG...]");
-	control = open_port("control");
-	streams[0].port = open_port("out");
-	streams[1].port = open_port("err");
+	control = open_port("control", O_RDWR);
+	streams[0].port = open_port("out", O_WRONLY);
+	streams[1].port = open_port("err", O_WRONLY);
 
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
@@ -237,7 +244,11 @@ int main(int argc, char **argv)
 	write_all(control, line, strlen(line));
 	status = relay(start(argv + 2, streams), streams, signals);
 	sync();
-	snprintf(line, sizeof(line), "status %s %d\n", argv[1], status);
+	snprintf(line, sizeof(line), "status %s %d %llu %llu\n", argv[1], status,
+		 streams[0].carried, streams[1].carried);
 	write_all(control, line, strlen(line));
+	/* Whatever is read, a byte or the runner's end, nothing is lost now. */
+	while (read(control, line, 1) < 0 && errno == EINTR)
+		;
 	power_off();
 }
