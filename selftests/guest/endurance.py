@@ -14,13 +14,13 @@ import contextlib
 import json
 import os
 import random
-import re
 import subprocess
 import time
 
 import blkbpf_abi as abi
 import csds
 import disks
+import slabs
 from attaching import module_users, settled, unload_other_users
 from ktap import cleanup, diag, expect, run, sh, test
 from programs import Program, detach_link, update_link
@@ -190,10 +190,7 @@ def objects():
     """{cache: active objects} of what modules allocate from."""
     with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as file:
         file.write("3")
-    with open("/proc/slabinfo", encoding="ascii") as file:
-        lines = [line.split() for line in file.read().splitlines()[2:]]
-    return {line[0]: int(line[1]) for line in lines
-            if re.match(r"kmalloc|blk_bpf|bio|filp|eventpoll", line[0])}
+    return slabs.in_use("kmalloc|blk_bpf|bio|filp|eventpoll")
 
 
 def chaos_while(going, seed):
@@ -264,13 +261,9 @@ def a_thousand_attachments_leave_nothing():
             attach_and_forget(control, program, device)
         control.drain()
 
-        def leaked():
-            """Caches that grew by an object for every second one, or more."""
-            return {name: nr - before.get(name, 0)
-                    for name, nr in objects().items()
-                    if nr - before.get(name, 0) > ATTACHMENTS // 2}
-
-        expect(settled(leaked, {}), {}, "caches that have grown")
+        # One object for every tenth is more than those that others made.
+        expect(settled(lambda: slabs.grown(before, objects(), ATTACHMENTS // 10),
+                       {}), {}, "caches that have grown")
 
 
 @test

@@ -17,7 +17,7 @@ ROUNDS, BUSY, SIZE = {ROUNDS}, {BUSY}, {SIZE}
 """ + r"""
 import errno, os, subprocess, sys, threading, time
 import blkbpf_abi as abi
-import csds, disks, kernel_log
+import csds, disks, kernel_log, slabs
 from scans import loaded
 
 subprocess.run(["modprobe", "nvme"], check=True)
@@ -74,12 +74,7 @@ def round(busy):
 
 # Objects of the size of what the module has for a drive, and all memory of caches.
 def memory():
-    found = {}
-    with open("/proc/slabinfo", encoding="ascii") as file:
-        for line in file:
-            words = line.split()
-            if words[0] in ("kmalloc-512", "kmalloc-1k", "kmalloc-2k", "kmalloc-4k"):
-                found[words[0]] = int(words[1])
+    found = slabs.in_use("kmalloc-(512|[124]k)$")
     with open("/proc/meminfo", encoding="ascii") as file:
         for line in file:
             if line.startswith("SUnreclaim"):
@@ -104,10 +99,10 @@ if users != "0":
     sys.exit(f"the module has {users} users")
 # A third of what one object a round would be.
 most = (ROUNDS - ROUNDS // 5) // 3
-grown = {name: after[name] - before[name] for name in after
-         if name != "SUnreclaim" and after[name] - before[name] > most}
-if grown or after["SUnreclaim"] - before["SUnreclaim"] > 4096:
-    sys.exit(f"it grew: from {before} to {after}")
+pages = after.pop("SUnreclaim") - before.pop("SUnreclaim")
+grown = slabs.grown(before, after, most)
+if grown or pages > 4096:
+    sys.exit(f"it grew, by {pages} KiB and {grown}: from {before} to {after}")
 if not interrupted:
     sys.exit("no scan was interrupted")
 print("done", flush=True)
