@@ -72,9 +72,9 @@ qemu_our_files() {
 	)
 }
 
-# The source, and beside it the files that our patch changes, as they came.
+# The source, and a folder for the files that our patch changes, as they came.
 qemu_unpack() {
-	local tmp=$1 work=$1/work file
+	local tmp=$1 work=$1/work
 	mkdir "$work"
 	(cd "$work" && apt_suite apt-get source --download-only qemu)
 	(cd "$work" && dpkg-source --no-check -x qemu_*.dsc "$tmp/source")
@@ -82,15 +82,18 @@ qemu_unpack() {
 	dpkg -x "$work"/meson_*.deb "$tmp/meson"
 	rm -rf "$work" "$tmp/source/.pc" "$tmp"/qemu_*
 	mkdir "$tmp/build" "$tmp/pristine"
-	for file in meson.build hw/nvme/{ctrl.c,ns.c,nvme.h,meson.build}; do
-		install -D -p "$tmp/source/$file" "$tmp/pristine/$file"
-	done
 }
 
 # Lay our files into the tree: only those that differ, so that only what they
 # concern is compiled.
 qemu_lay() {
 	local tree=$1 stage=$1/stage file to
+	# Once more when the patch changes another file than it did before.
+	sed -n 's|^--- a/||p' "$ROOT_DIR/tools/qemu/hooks.patch" |
+		while read -r file; do
+			[ -f "$tree/pristine/$file" ] || install -D -p \
+				"$tree/source/$file" "$tree/pristine/$file"
+		done
 	rm -rf "$stage"
 	cp -a "$tree/pristine" "$stage"
 	patch -s -d "$stage" -p1 <"$ROOT_DIR/tools/qemu/hooks.patch"
