@@ -6,8 +6,8 @@ import csdprog as prog
 import drives
 import nvme_csd as csd
 import nvmequeue as nvme
-from csdrive import NVM, byte_source, lba_source
-from ktap import diag, expect, test, test_each
+from csdrive import NVM, Drive, byte_source, lba_source
+from ktap import cleanup, diag, expect, test, test_each
 from nvmequeue import Buffer, Command, Prp, low_high
 
 SIZE = 8 << 20
@@ -228,6 +228,27 @@ def pulling_does_not_wait_for_modelled_time():
     drives.forget(drive)
     drive.pull()
     drive.machine.clock_step(10 ** 9)
+
+
+@test
+def a_disk_that_does_not_answer_is_not_waited_for_for_ever():
+    """If this breaks, one request that does not end stops the whole machine, and
+    its monitor with it."""
+    host = drives.machine()
+    port = drives.free_port(host)
+    # Virtual time, by which it serves, stands still as long as it is waited for.
+    drive = Drive.plug(host, port, host.slow_disk(16 << 20, drives.DISK),
+                       slm_size=SIZE, start=False, **MODEL)
+    cleanup(drive.pull)
+    drive.step = drives.STEP
+    drive.start()
+    cids = drive.io.submit_all([read_command(drive, n * 256, 256)
+                                for n in range(6)])
+    for _ in range(100):
+        host.clock_step(10 ** 7)
+    drive.must(*[drive.io.wait(cid) for cid in cids])
+    data = drive.nvm_read(0, 8)
+    expect(data == drives.DISK[:4096], what="what is read after it")
 
 
 @test

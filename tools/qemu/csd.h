@@ -288,6 +288,7 @@ typedef struct CsdTiming {
     QTAILQ_HEAD(, CsdEvent) agenda;     /* by time, then by order of coming */
     int64_t *channel_free;              /* one a channel */
     int64_t link_free[2];               /* to the drive, to the host */
+    int64_t hasty_until_ms;             /* no waiting, by the host's clock */
 } CsdTiming;
 
 /* A fault that was asked for: see csd_fault.c. */

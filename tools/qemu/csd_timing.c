@@ -7,7 +7,8 @@
  * properties and from what was asked for, not from how long it took to emulate:
  * under -icount a run repeats exactly. Queues are looked at by a timer, a
  * request is held back until its time, and if it is not ready by then, virtual
- * time stands still until it is.
+ * time stands still until it is, within reason: of a disk that does not answer
+ * the model knows nothing.
  *
  *	media	a read or write is cut into stripes, each on the channel that its
  *		position names. A stripe needs the latency, which overlaps with
@@ -27,6 +28,13 @@
 
 /* Some seconds of a host. */
 #define CSD_TIMED_MAX_INSNS 10000000000ULL
+
+/*
+ * So long the machine stands still for a request, by the host's clock. It could be
+ * for ever: a disk may be stopped by an error, and a guest may name memory whose
+ * mapping has to wait.
+ */
+#define CSD_PATIENCE_MS 5000
 
 /*
  * Drives as they are described in public: the latency of a 4 KiB random read and
@@ -186,14 +194,51 @@ static void csd_timing_kick(NvmeCsd *csd, CsdEvent *event)
     }
 }
 
+static void csd_timing_impatient(void *opaque)
+{
+    *(bool *)opaque = true;
+}
+
+/*
+ * Whether it is ready, after a wait. When that was in vain the machine goes on for
+ * as long without any: then half of its time is all that is lost.
+ */
+static bool csd_timing_wait(NvmeCsd *csd, CsdEvent *event)
+{
+    bool impatient = false;
+    QEMUTimer timer;
+
+    if (event->ready || qemu_clock_get_ms(QEMU_CLOCK_REALTIME) <
+                        csd->timing.hasty_until_ms) {
+        return event->ready;
+    }
+    aio_timer_init(qemu_get_aio_context(), &timer, QEMU_CLOCK_REALTIME,
+                   SCALE_MS, csd_timing_impatient, &impatient);
+    timer_mod(&timer,
+              qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + CSD_PATIENCE_MS);
+    AIO_WAIT_WHILE_UNLOCKED(NULL, !event->ready && !impatient);
+    timer_del(&timer);
+    if (!event->ready) {
+        csd->timing.hasty_until_ms =
+            qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + CSD_PATIENCE_MS;
+    }
+    return event->ready;
+}
+
+/* A request that is not ready by now completes when it is. */
 static void csd_timing_complete(NvmeCsd *csd, CsdEvent *event)
 {
     NvmeRequest *req = event->req;
+    bool ready = csd_timing_wait(csd, event);
 
-    AIO_WAIT_WHILE_UNLOCKED(NULL, !event->ready);
     req->csd_event = NULL;
+    csd_engines_forget_event(csd, event);
     g_free(event);
-    nvme_csd_complete(req);
+    if (ready) {
+        nvme_csd_complete(req);
+    } else {
+        trace_nvme_csd_late(nvme_cid(req), req->cmd.opcode);
+    }
 }
 
 static void csd_timing_tick(void *opaque)
