@@ -13,19 +13,20 @@ import threading
 
 import blkbpf_abi as abi
 import disks
+import kernel_log
 import programs
 import slabs
 from attaching import (Attached, module_users, settled,
                        unload_other_users)
 from disks import DirectFile, opened
-from ktap import (cleanup, diag, expect, expect_match, expect_raises, run, sh,
+from ktap import (cleanup, expect, expect_match, expect_raises, run, sh,
                   skip, test)
 from programs import BPFFS, Program, borrow, detach_link, obj_pin, update_link
 
 DISK, REMOVABLE = "/dev/nvme0n1", "/dev/nvme1n1"
 DATA = disks.random_bytes(16 << 20, values=6)
-# Caches that are compared: all but those of a file system that only works beside.
-CACHES = "(?!ext4)"
+# Caches of what an attachment may have: its own, files, memory of any size.
+CACHES = "blk_bpf|bio|filp|eventpoll|anon|inode|dentry|kmalloc"
 
 
 def listed():
@@ -334,12 +335,17 @@ def a_thousand_attachments_leave_nothing_behind():
     times = 1000
     cycle(times)
 
-    expect(settled(lambda: slabs.grown(before, slabs.in_use(CACHES), times // 10),
+    # The kernel that finds bugs has objects of its own, and some for each of ours.
+    most = times // (2 if kernel_log.is_debug_kernel() else 10)
+    expect(settled(lambda: slabs.grown(before, slabs.in_use(CACHES), most),
                    {}, 20), {}, "slab caches that grew")
-    hooks = slabs.in_use("blk_bpf_hook")["blk_bpf_hook"]
-    diag(f"hooks in use: {hooks}")
-    # The reserve, and a spare for each CPU.
-    expect(64 <= hooks <= 64 + os.cpu_count(), what=f"hooks in use: {hooks}")
+
+    def hooks_too_many():
+        """Beside the reserve, and a spare for each CPU."""
+        hooks = slabs.in_use("blk_bpf_hook")["blk_bpf_hook"]
+        return max(0, hooks - 64 - os.cpu_count())
+
+    expect(settled(hooks_too_many, 0), 0, "hooks that are left")
     expect(len(os.listdir("/proc/self/fd")), fds, "open files")
     expect(listed(), 0, "attachments that are left")
 

@@ -129,6 +129,10 @@ class Session:
             what = (f"the command did not end in {self.options.timeout:g} s"
                     if self.ready else
                     f"the guest did not boot in {BOOT_TIMEOUT} s")
+            if self.written:
+                what = (f"the command ended, but of its output, {self.written}"
+                        f" bytes, only {self.taken} came in "
+                        f"{self.options.timeout:g} s")
             return self.failed(TIMEOUT, what, qemu)
         if self.shutdown_reason is None:
             kind = DIED if self.ready else NOT_STARTED
