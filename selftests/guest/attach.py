@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --smp 2 --timeout 400 --nvme {img:16M}
 """Programs on live I/O: what they are shown, on every kind of device."""
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --smp 2 --timeout 300
 # vm: --csd {img:1M:1},lie=foreign-nsids --csd {img:1M:2},lie=foreign-nsids
 # vm: --qemu-arg=-device --qemu-arg=nvme-subsys,id=both

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --smp 2 --timeout 400 --nvme {img:1M} --csd {img:1M}
 # vm: --csd {img:1M:1} --csd {img:1M:2} --csd {img:1M:3},slm-size=2M
 """Drives are found whenever they and the modules come, and gone when they go."""

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --smp 2 --timeout 400 --csd {img:512K},fault=execute@*:delay=10
 """A drive behind NVMe over Fabrics: the passthrough of Linux's NVMe target, which
 lets through what has a vendor's number, by the loop transport of the same machine."""

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --smp 2 --timeout 500
 # vm: --csd {img:1M},lie=layout:short-info:no-generation:no-memory:endless-memory:window-outside:no-programs:none-active:tiny-programs:one-range:no-queue:tiny-copies:wrong-nsid:no-types:wrong-type
 # vm: --csd {img:1M},lie=large-memory:small-memory:all-window:many-programs:large-programs:large-globals:many-engines:no-engines:long-queue:large-copies:short-deadline:no-fuel:many-types,max-copy=128K

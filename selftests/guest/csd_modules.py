@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --smp 2 --timeout 900 --csd {img:2M},fault=execute@*:delay=5
 """blk_bpf, nvme_csd and nvme are loaded and unloaded in every order, idle and while
 scans and fio run: each time it is done, or refused because of what uses it."""

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --smp 2 --timeout 400 --csd {img:8M}
 # vm: --csd {img:8M:1},logical_block_size=4096,physical_block_size=4096,engines=1
 """Scans near a drive's data: the answers are those of the kernel target, and of

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --smp 2 --timeout 400 --nvme {img:8M}
 # vm: --nvme {img:8M},logical_block_size=4096,physical_block_size=4096
 """A scan's answers, against what Python finds in the same bytes."""
