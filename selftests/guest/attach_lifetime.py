@@ -337,8 +337,7 @@ def a_thousand_attachments_leave_nothing_behind():
 
     # The kernel that finds bugs has objects of its own, and some for each of ours.
     most = times // (2 if kernel_log.is_debug_kernel() else 10)
-    expect(settled(lambda: slabs.grown(before, slabs.in_use(CACHES), most),
-                   {}, 20), {}, "slab caches that grew")
+    expect(slabs.still_grown(before, CACHES, most), {}, "slab caches that grew")
 
     def hooks_too_many():
         """Beside the reserve, and a spare for each CPU."""

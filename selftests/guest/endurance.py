@@ -33,6 +33,7 @@ DRIVE_SIZE = 4 << 20
 DATA = disks.random_bytes(DRIVE_SIZE, values=6)
 HEADS = [(pos, 4096) for pos in range(0, DRIVE_SIZE, 4096) if DATA[pos] < 3]
 MOUNT = "/tmp/endurance"
+CACHES = "kmalloc|blk_bpf|bio|filp|eventpoll"
 # Each has to be made before the test may end, the rest may come or not.
 STEPS = {"load", "attach", "detach", "replace", "scan", "scan_on_drive", "follow",
          "unload"}
@@ -187,21 +188,10 @@ class Chaos:
 
 
 def objects():
-    """{cache: active objects} of what modules allocate from."""
+    """{cache: objects in use} of what modules allocate from."""
     with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as file:
         file.write("3")
-    return slabs.in_use("kmalloc|blk_bpf|bio|filp|eventpoll")
-
-
-def chaos_while(going, seed):
-    """Counts of its steps: until going() is not, and each was made."""
-    chaos = Chaos(seed)
-    try:
-        while going() or not STEPS <= chaos.done.keys():
-            chaos.step()
-    finally:
-        chaos.close()
-    return chaos.done
+    return slabs.in_use(CACHES)
 
 
 @test
@@ -229,11 +219,10 @@ def nothing_is_lost_and_nothing_is_left():
         control.drain()
         expect(control.list()[1], 0, "attachments that are left")
     steps = sum(done.values())
-    after = objects()
-    grown = {name: nr - before.get(name, 0) for name, nr in after.items()}
+    grown = slabs.still_grown(before, CACHES, 0, seconds=5)
     diag(", ".join(f"{name} {nr:+}" for name, nr in
                    sorted(grown.items(), key=lambda item: -item[1])[:6]))
-    expect(max(grown.values()) < max(GROWTH_PER_STEP * steps, 200),
+    expect(max(grown.values(), default=0) <= max(GROWTH_PER_STEP * steps, 100),
            what=f"growth of a cache in {steps} steps: {grown}")
 
 
@@ -262,8 +251,8 @@ def a_thousand_attachments_leave_nothing():
         control.drain()
 
         # One object for every tenth is more than those that others made.
-        expect(settled(lambda: slabs.grown(before, objects(), ATTACHMENTS // 10),
-                       {}), {}, "caches that have grown")
+        expect(slabs.still_grown(before, CACHES, ATTACHMENTS // 10), {},
+               "caches that have grown")
 
 
 @test

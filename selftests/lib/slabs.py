@@ -3,6 +3,7 @@
 
 import os
 import re
+import time
 
 FOLDER = "/sys/kernel/slab"
 
@@ -30,7 +31,21 @@ def in_use(pattern=""):
             if words[1].isdigit() and wanted.match(words[0])}
 
 
-def grown(before, after, more_than):
-    """{cache: by how many} of those that have grown by more."""
-    return {name: count - before.get(name, 0) for name, count in after.items()
-            if count - before.get(name, 0) > more_than}
+def still_grown(before, pattern, more_than, seconds=30):
+    """{cache: by how many} of those that have grown by more, and stay so.
+
+    A CPU that has taken a slab again since the caches shrank has all of it in use,
+    hundreds of small objects, and what waits for a grace period is in use, too: the
+    least of the counts in that time is nearest to the truth.
+    """
+    end = time.monotonic() + seconds
+    least = {}
+    while True:
+        for name, count in in_use(pattern).items():
+            least[name] = min(count, least.get(name, count))
+        grown = {name: count - before.get(name, 0)
+                 for name, count in least.items()
+                 if count - before.get(name, 0) > more_than}
+        if not grown or time.monotonic() > end:
+            return grown
+        time.sleep(0.2)
