@@ -340,9 +340,9 @@ def a_thousand_attachments_leave_nothing_behind():
     expect(slabs.still_grown(before, CACHES, most), {}, "slab caches that grew")
 
     def hooks_too_many():
-        """Beside the reserve, and a spare for each CPU."""
+        """Beside the reserve, and each CPU's spare and stock."""
         hooks = slabs.in_use("blk_bpf_hook")["blk_bpf_hook"]
-        return max(0, hooks - 64 - os.cpu_count())
+        return max(0, hooks - 64 - os.cpu_count() * (1 + 32))
 
     expect(settled(hooks_too_many, 0), 0, "hooks that are left")
     expect(len(os.listdir("/proc/self/fd")), fds, "open files")
