@@ -194,6 +194,17 @@ def objects():
     return slabs.in_use(CACHES)
 
 
+def chaos_while(going, seed):
+    """Counts of its steps: until going() is not, and each was made."""
+    chaos = Chaos(seed)
+    try:
+        while going() or not STEPS <= chaos.done.keys():
+            chaos.step()
+    finally:
+        chaos.close()
+    return chaos.done
+
+
 @test
 def nothing_is_lost_and_nothing_is_left():
     """If this breaks, a machine that runs for a month loses data, or memory."""
