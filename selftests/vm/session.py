@@ -114,7 +114,8 @@ class Session:
     def let_go(self):
         """The machine may go when all has come that the command has written."""
         if self.taken == self.written:
-            with contextlib.suppress(ConnectionError):
+            # The machine may have gone by itself, and its socket with it.
+            with contextlib.suppress(OSError):
                 self.control.sendall(b"\n")
             self.written = None
 
