@@ -111,7 +111,8 @@ def failures_are_told_again_at_the_end():
         reporter.report_failures()
     lines = [line.strip() for line in said.getvalue().splitlines()]
     expect(lines[0], "failed: guest/a.py: bad", "which failed")
-    expect(lines[1:], ["# expected 1"], "and why")
+    expect(lines[1:-1], ["# expected 1"], "and why")
+    expect(lines[-1], lines[0], "what the very end says")
 
 
 @test
