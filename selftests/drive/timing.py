@@ -256,7 +256,8 @@ def nothing_is_timed_by_default():
     """If this breaks, a drive without a model waits for virtual time."""
     drive = drives.get(slm_size=SIZE)
     expect(drive.info().features & csd.INFO_TIMING, 0, "features")
-    expect(timed(drive, [read_command(drive, 0, 8)]), [0], "a read")
+    # Virtual time stands still.
+    drive.must(drive.io.run(read_command(drive, 0, 8), step=0))
 
 
 if __name__ == "__main__":
