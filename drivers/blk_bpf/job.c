@@ -155,10 +155,12 @@ static int job_get_extents(struct blk_bpf_job *job, const struct blk_bpf_scan *a
 	struct blk_bpf_range range = {};
 	u32 nr, dev, i;
 
-	if (check_mul_overflow(per_dev, job->nr_devs, &nr))
+	/* The caller need not have memory for them: a page is mapped many times. */
+	if (check_mul_overflow(per_dev, job->nr_devs, &nr) ||
+	    nr > BLK_BPF_RANGES_MAX)
 		return blk_bpf_refuse(msg, -EINVAL,
-			"%u ranges of %u devices are too many", per_dev,
-			job->nr_devs);
+			"%u ranges of %u devices are too many: at most %u in one scan, over all devices",
+			per_dev, job->nr_devs, BLK_BPF_RANGES_MAX);
 	job->extents = kvmalloc_array(nr, sizeof(*job->extents),
 				      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!job->extents)

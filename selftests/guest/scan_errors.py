@@ -4,7 +4,9 @@
 # vm: --smp 2 --timeout 300 --nvme {img:2M}
 """Scans that cannot end well: of bad programs and of bad devices."""
 
+import ctypes
 import errno
+import mmap
 
 import blkbpf_abi as abi
 import disks
@@ -45,6 +47,32 @@ def what_a_program_returns_ends_the_scan_and_keeps_matches(ret, number):
         cursor = error.arg.cursor
         expect((cursor.range, cursor.pos, cursor.skip, cursor.cookie),
                (0, bad, 0, 0), "cursor")
+
+
+@test
+def too_many_ranges_are_refused_before_memory_is_taken_for_them():
+    """If this breaks, one call of who may read a disk takes all memory: the
+    array that it points at costs nothing, as it is one page, many times."""
+    most = abi.RANGES_MAX
+    array = mmap.mmap(-1, (most + 1) * ctypes.sizeof(abi.Range),
+                      flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    program, disk = loaded("probe", "probe_4096_0"), opened(DISK)
+    devs = (ctypes.c_int32 * 2)(disk, disk)
+    with abi.Control() as control:
+        arg = abi.Scan(prog_fd=program.fd, dev_fd=disk, nr_ranges=most,
+                       ranges=ctypes.addressof(ctypes.c_char.from_buffer(array)))
+        control.call(arg, abi.COUNT)
+        expect((arg.status, arg.cursor.range), (abi.DONE, most), "empty ranges")
+        for nr_devs, nr in ((0, most + 1), (2, most // 2 + 1), (0, (1 << 32) - 1),
+                            (2, (1 << 31) + 1)):
+            arg.cursor = abi.Cursor()
+            arg.nr_ranges, arg.nr_devs = nr, nr_devs
+            arg.devs = ctypes.addressof(devs) if nr_devs else 0
+            arg.dev_fd = -1 if nr_devs else disk
+            error = expect_raises(abi.Refused, control.call, arg, abi.COUNT,
+                                  errno=errno.EINVAL)
+            expect_in(f"{nr} ranges of {nr_devs or 1} devices are too many: at "
+                      f"most {most} ", error.sentence)
 
 
 @test_each(at_len=(4096, 1), behind_len=(5000, 1), empty=(0, 0),

@@ -495,6 +495,8 @@ struct blk_bpf_scan_stats {
 #define BLK_BPF_TARGET_LEN	16
 /* The most devices of one scan. */
 #define BLK_BPF_DEVS_MAX	64U
+/* The most ranges of one scan, counted once for each device. */
+#define BLK_BPF_RANGES_MAX	1048576U
 
 /* blk_bpf_scan_path.path: which way the data went, bits */
 #define BLK_BPF_PATH_KERNEL	(1U << 0)	/* into this kernel */
@@ -538,7 +540,8 @@ struct blk_bpf_scan_path {
  * @unit:        bytes a call, any size up to BLK_BPF_UNIT_MAX; 0: the program's
  * @threads:     most CPUs to use; 0: the kernel chooses, 1: the caller alone
  * @ranges:      user pointer to an array of struct blk_bpf_range, or 0
- * @nr_ranges:   its length; 0: the whole device
+ * @nr_ranges:   its length; 0: the whole device; times the number of devices, at
+ *		 most BLK_BPF_RANGES_MAX
  * @max_matches: room in @matches
  * @args:        handed to the program in blk_bpf_ctx.args
  * @matches:     user pointer to an array of struct blk_bpf_match
