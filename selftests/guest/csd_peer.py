@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --smp 2 --timeout 400 --qemu-arg=-cpu --qemu-arg=EPYC
 # vm: --nvme {img:1M:1} --nvme {img:1M:2} --csd {img:1M},slm-window=4M
 """Scans of other SSDs on a drive: by peer-to-peer DMA where the kernel has it, and

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --no-modules --timeout 300
 # vm: --csd {img:64M},slm-size=8M,engines=3,max-copy=1M,fuel=123456789
 """What an unmodified kernel and nvme-cli make of the drive."""

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --no-modules --timeout 300 --csd {img:64M},slm-size=4M
 # vm: --csd {img:32M},slm-size=4M,logical_block_size=4096,physical_block_size=4096
 """The drive's NVM namespace is an ordinary disk."""

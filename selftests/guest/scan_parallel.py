@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --smp 4 --timeout 300 --nvme {img:16M}
 """Scans on several CPUs, several scans, and scans beside live I/O."""
 
