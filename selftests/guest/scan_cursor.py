@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# kernels: stock debug
 # vm: --smp 2 --timeout 300 --nvme {img:8M}
 """A scan that returns before its end, and goes on."""
 
@@ -121,8 +120,7 @@ def a_signal_returns_what_there_is_and_the_scan_goes_on(threads):
             cursor = found.cursor
             statuses.append(found.status)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    # A slow kernel is through after a few: each ends with the chunks under way.
-    expect(abi.INTERRUPTED in statuses, what="an interruption")
+    expect(statuses.count(abi.INTERRUPTED) > 2, what="interruptions")
     expect_matches(matches, oracle.heads(DATA, ranges, 1, 32), "matches")
     expect(Seen(program).calls, SIZE // 32, "calls of the program")
 
