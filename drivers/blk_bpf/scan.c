@@ -237,6 +237,11 @@ static int scan_loop(struct blk_bpf_job *job, struct blk_bpf_scan *arg,
 			return 0;
 		}
 		ops->put(job, piece);
+		/* Else who works ahead, on other CPUs, could hold it to the end. */
+		if (signal_pending(current)) {
+			arg->status = BLK_BPF_SCAN_INTERRUPTED;
+			return 0;
+		}
 	}
 }
 
