@@ -57,6 +57,11 @@ static int job_get_dev(struct blk_bpf_dev *dev, int fd, struct blk_bpf_msg *msg)
 		return blk_bpf_refuse(msg, -EACCES,
 			"dev_fd %d is not opened for reading", fd);
 	dev->bdev = file_bdev(dev->file);
+	/* It has no bytes any more, and a scan of these would find nothing. */
+	if (test_bit(GD_DEAD, &dev->bdev->bd_disk->state))
+		return blk_bpf_refuse(msg, -ENODEV,
+			"dev_fd %d is open on a device that was removed: open it again",
+			fd);
 	dev->block = bdev_logical_block_size(dev->bdev);
 	dev->len = bdev_nr_bytes(dev->bdev);
 	return 0;
