@@ -67,8 +67,11 @@ int csd_cmd_submit(struct request_queue *q, struct csd_cmd *cmd)
 	int err;
 
 	rq = blk_mq_alloc_request(q, nvme_req_op(&cmd->nvme), BLK_MQ_REQ_NOWAIT);
+	/* Who does not wait is not told that there is nothing to wait for. */
+	if (rq == ERR_PTR(-EWOULDBLOCK))
+		return blk_queue_dying(q) ? -ENODEV : -EAGAIN;
 	if (IS_ERR(rq))
-		return PTR_ERR(rq) == -EWOULDBLOCK ? -EAGAIN : PTR_ERR(rq);
+		return PTR_ERR(rq);
 	nvme_init_request(rq, &cmd->nvme);
 	/* Without this it could go out while a reset sets the controller up. */
 	nvme_req(rq)->flags |= NVME_REQ_USERCMD;

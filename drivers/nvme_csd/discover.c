@@ -57,7 +57,7 @@ static struct csd_host *find_host(const struct nvme_ctrl *ctrl)
 	return NULL;
 }
 
-/* The first namespace of a command set, or 0. */
+/* The first namespace of a command set that is not on its way out, or 0. */
 static u32 find_nsid(struct nvme_ctrl *ctrl, u8 csi)
 {
 	struct nvme_ns *ns;
@@ -67,7 +67,8 @@ static u32 find_nsid(struct nvme_ctrl *ctrl, u8 csi)
 	idx = srcu_read_lock(&ctrl->srcu);
 	list_for_each_entry_srcu(ns, &ctrl->namespaces, list,
 				 srcu_read_lock_held(&ctrl->srcu)) {
-		if (ns->head->ids.csi == csi) {
+		if (ns->head->ids.csi == csi &&
+		    !test_bit(GD_DEAD, &ns->disk->state)) {
 			nsid = ns->head->ns_id;
 			break;
 		}
@@ -126,13 +127,16 @@ static void disk_removed(struct device *dev)
 	host->disks--;
 	/* The first to go of a controller's that goes itself. */
 	if (host->drive && (!host->disks || is_of_drive(host->drive, dev) ||
-			    nvme_ctrl_state(ctrl) != NVME_CTRL_LIVE)) {
+			    nvme_state_terminal(ctrl))) {
 		csd_drive_destroy(host->drive);
 		host->drive = NULL;
 	}
 	if (!host->disks) {
 		list_del(&host->node);
 		kfree(host);
+	} else if (!nvme_state_terminal(ctrl)) {
+		/* It may have been cancelled before it had looked. */
+		queue_work(discover_wq, &host->work);
 	}
 }
 

@@ -530,6 +530,7 @@ static struct blk_bpf_piece *gone(struct csd_run *run)
 		csd_piece_fail_status(piece, CSD_NOT_SENT, "answer");
 		piece->step = STEP_DONE;
 		csd_slot_leave(piece);
+		csd_piece_ends(piece);
 	}
 	return &piece->base;
 }

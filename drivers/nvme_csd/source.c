@@ -196,6 +196,10 @@ int csd_fill(struct csd_piece *piece)
 	blk_bpf_job_blocks(job, piece->base.extent, piece->base.off + piece->fill_off,
 			   piece->fill_len, &piece->fill_pos, &end);
 	piece->fill_bytes = end - piece->fill_pos;
+	/* The number of a namespace that is gone may be another's now. */
+	if (source_of(piece)->way == WAY_NEAR &&
+	    test_bit(GD_DEAD, &dev->bdev->bd_disk->state))
+		return -ENODEV;
 	err = filemap_write_and_wait_range(dev->bdev->bd_mapping, piece->fill_pos,
 					   end - 1);
 	if (err)

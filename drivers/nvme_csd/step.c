@@ -44,6 +44,13 @@ static int status_errno(u16 status)
 	return -EREMOTEIO;
 }
 
+static void fail_removed(struct csd_piece *piece)
+{
+	csd_piece_fail(piece, -ENODEV, "%s was removed when the scan was at %llu",
+		       piece->run->drive->target.name,
+		       piece_pos(piece, piece->base.done));
+}
+
 /* A command of the piece failed: what the drive, or its absence, says. */
 void csd_piece_fail_status(struct csd_piece *piece, u16 status, const char *what)
 {
@@ -52,8 +59,7 @@ void csd_piece_fail_status(struct csd_piece *piece, u16 status, const char *what
 	const char *name = drive->target.name;
 
 	if (csd_drive_is_dead(drive) || nvme_state_terminal(drive->ctrl)) {
-		csd_piece_fail(piece, -ENODEV,
-			"%s was removed when the scan was at %llu", name, pos);
+		fail_removed(piece);
 	} else if (csd_status_is_reset(status) ||
 		   status == NVME_CSD_SC_NO_PROGRAM ||
 		   status == NVME_CSD_SC_NOT_ACTIVE) {
@@ -154,14 +160,14 @@ bool csd_send(struct csd_piece *piece, struct nvme_ns *ns, enum csd_step next)
 	count_out(run, -1);
 	if (err == -EAGAIN)
 		run->again = true;
-	else if (err == -ENOMEM)
+	else if (err == -ENODEV)
+		fail_removed(piece);
+	else
 		/* The host's own trouble: the drive keeps what it has. */
 		csd_piece_fail(piece, err,
-			"no memory for a command to %s for the units at %llu: go on with the cursor",
+			"a command to %s for the units at %llu could not be made (error %d): go on with the cursor",
 			run->drive->target.name,
-			piece_pos(piece, piece->base.done));
-	else
-		csd_piece_fail_status(piece, CSD_NOT_SENT, "take a command");
+			piece_pos(piece, piece->base.done), err);
 	return false;
 }
 
