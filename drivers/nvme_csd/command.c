@@ -53,13 +53,29 @@ static enum rq_end_io_ret cmd_end_io(struct request *rq, blk_status_t error)
 }
 
 /**
+ * csd_cmd_limit - bytes of data that one command may have
+ * @q: as for csd_cmd_submit()
+ *
+ * Wherever in memory they are: each page may be a segment of its own, and the
+ * first and the last one a part of a page.
+ */
+u32 csd_cmd_limit(struct request_queue *q)
+{
+	u64 bytes = (u64)queue_max_hw_sectors(q) << SECTOR_SHIFT;
+	u64 pages = max(queue_max_segments(q), 2) - 1;
+
+	return min3(bytes, pages << PAGE_SHIFT, (u64)SZ_1G);
+}
+
+/**
  * csd_cmd_submit - send a command
  * @q:   the admin queue, or that of a namespace to which there is a reference
  * @cmd: its @done is called once it ended, if this returns 0
  *
  * Context: may sleep for memory, never for the drive.
  * Return: 0; -EAGAIN if the queue is full or frozen; -ENODEV if it is dead;
- * -ENOMEM; -EINVAL if the data do not fit into one command.
+ * -ENOMEM; another error if the data do not fit into one command, which those of
+ * csd_cmd_limit() do.
  */
 int csd_cmd_submit(struct request_queue *q, struct csd_cmd *cmd)
 {

@@ -154,6 +154,7 @@ struct csd_cmd {
 };
 
 void csd_cmd_init(struct csd_cmd *cmd);
+u32 csd_cmd_limit(struct request_queue *q);
 int csd_cmd_submit(struct request_queue *q, struct csd_cmd *cmd);
 int csd_cmd_wait(struct request_queue *q, struct csd_cmd *cmd);
 void csd_cmd_abort(struct csd_drive *drive, struct csd_cmd *cmd);

@@ -9,16 +9,9 @@
 #include "csd.h"
 
 /* Bytes of a program, or of a global variable, in one command. */
-#define CHUNK_BYTES	SZ_64K
+#define CHUNK_BYTES	((u32)SZ_64K)
 /* Indices with programs of somebody else's that are passed over for one of ours. */
 #define FOREIGN_MAX	256U
-
-static u32 chunk_bytes(const struct nvme_ctrl *ctrl)
-{
-	u64 limit = (u64)ctrl->max_hw_sectors << SECTOR_SHIFT;
-
-	return limit ? min_t(u64, limit, CHUNK_BYTES) : CHUNK_BYTES;
-}
 
 /* Return: 0, a status (positive), or a negative errno. */
 static int admin_cmd(struct csd_drive *drive, struct csd_cmd *cmd, u8 opcode,
@@ -51,7 +44,7 @@ static int load_chunk(struct csd_drive *drive, struct csd_program *prog, u32 off
 static int load(struct csd_drive *drive, struct csd_program *prog,
 		struct blk_bpf_scan_path *path)
 {
-	u32 off, len, chunk = chunk_bytes(drive->ctrl);
+	u32 off, len, chunk = min(CHUNK_BYTES, csd_cmd_limit(drive->ctrl->admin_q));
 	int ret = 0;
 
 	for (off = 0; off < prog->len && !ret; off += len) {
@@ -378,7 +371,7 @@ int csd_program_globals(struct csd_drive *drive, struct csd_program *prog,
 			const struct csd_image *image, void *values, bool write,
 			struct blk_bpf_scan_path *path)
 {
-	u32 i, off, len, chunk = chunk_bytes(drive->ctrl);
+	u32 i, off, len, chunk = min(CHUNK_BYTES, csd_cmd_limit(drive->cp_ns->queue));
 	int ret;
 
 	for (i = 0; i < image->nr_globals; i++) {

@@ -119,7 +119,8 @@ static struct csd_slot *slot_alloc(struct csd_run *run, enum csd_way way, u32 si
 	INIT_LIST_HEAD(&slot->event);
 	csd_cmd_init(&slot->cmd);
 	slot->cmd.path = &run->base.path;
-	slot->found = kvmalloc(sizeof(*slot->found), GFP_KERNEL_ACCOUNT);
+	/* Zeroes: what a drive does not write is no secret of this machine's. */
+	slot->found = kvzalloc(sizeof(*slot->found), GFP_KERNEL_ACCOUNT);
 	slot->exec = kzalloc(sizeof(*slot->exec), GFP_KERNEL_ACCOUNT);
 	slot->copy = kzalloc(sizeof(*slot->copy), GFP_KERNEL_ACCOUNT);
 	if (!slot->found || !slot->exec || !slot->copy)

@@ -158,9 +158,8 @@ static void fill_host(struct csd_piece *piece)
 static void write_host(struct csd_piece *piece)
 {
 	struct nvme_ns *ns = piece->run->drive->slm_ns;
-	u64 limit = (u64)queue_max_hw_sectors(ns->queue) << SECTOR_SHIFT;
 	struct csd_slot *slot = piece->slot;
-	u32 len = min_t(u64, piece->fill_bytes - slot->written, limit);
+	u32 len = min(piece->fill_bytes - slot->written, csd_cmd_limit(ns->queue));
 	u64 to = slot->data + slot->written;
 	struct nvme_command *cmd;
 

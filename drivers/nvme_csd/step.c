@@ -186,6 +186,18 @@ struct nvme_command *csd_new_cmd(struct csd_slot *slot, u8 opcode, void *buf,
  * Execute
  */
 
+/* As many as come back by one command. */
+static u32 result_bytes(const struct csd_drive *drive)
+{
+	return min_t(u32, RESULT_BYTES, csd_cmd_limit(drive->slm_ns->queue));
+}
+
+static u32 result_matches(const struct csd_drive *drive)
+{
+	return (result_bytes(drive) - sizeof(struct nvme_csd_result)) /
+	       sizeof(struct blk_bpf_match);
+}
+
 static void set_exec(struct csd_piece *piece)
 {
 	const struct blk_bpf_job *job = &piece->run->base;
@@ -202,7 +214,7 @@ static void set_exec(struct csd_piece *piece)
 	data->range[0].len = cpu_to_le32(round_up(piece->fill_bytes, 4));
 	data->range[1].nsid = cpu_to_le32(nsid);
 	data->range[1].off = cpu_to_le64(piece->slot->results);
-	data->range[1].len = cpu_to_le32(RESULT_BYTES);
+	data->range[1].len = cpu_to_le32(result_bytes(piece->run->drive));
 
 	exec->size = cpu_to_le32(sizeof(*exec));
 	exec->mode = NVME_CSD_SCAN;
@@ -350,7 +362,7 @@ static void execute_ended(struct csd_piece *piece)
 		return;
 	}
 	piece->fetch = run->base.flags & BLK_BPF_SCAN_COUNT ? 0 :
-		       min_t(u32, nr, RESULT_MATCHES);
+		       min(nr, result_matches(run->drive));
 	piece->step = STEP_EXECUTED;
 }
 
@@ -366,7 +378,8 @@ static void fetch_ended(struct csd_piece *piece)
 	}
 	/* More than the completion said: then once more, for all of it. */
 	if (le32_to_cpu(slot->found->head.nr) > piece->fetch &&
-	    le32_to_cpu(slot->found->head.nr) <= RESULT_MATCHES && !piece->fetch) {
+	    le32_to_cpu(slot->found->head.nr) <= result_matches(piece->run->drive) &&
+	    !piece->fetch) {
 		piece->fetch = le32_to_cpu(slot->found->head.nr);
 		piece->step = STEP_EXECUTED;
 		return;
