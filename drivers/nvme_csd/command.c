@@ -152,9 +152,10 @@ int csd_cmd_wait(struct request_queue *q, struct csd_cmd *cmd)
  */
 static enum rq_end_io_ret abort_end_io(struct request *rq, blk_status_t error)
 {
-	struct nvme_ctrl *ctrl = rq->end_io_data;
+	struct csd_drive *drive = rq->end_io_data;
 
-	atomic_inc(&ctrl->abort_limit);
+	atomic_inc(&drive->ctrl->abort_limit);
+	csd_drive_leave(drive);
 	return RQ_END_IO_FREE;
 }
 
@@ -163,11 +164,13 @@ static enum rq_end_io_ret abort_end_io(struct request *rq, blk_status_t error)
  * @drive: in use by the caller
  * @cmd:   perhaps under way
  *
- * Best effort: its end, aborted or not, is still to be waited for.
+ * Best effort: its end, aborted or not, is still to be waited for. The Abort uses
+ * the drive until its own end.
  *
  * Context: does not wait.
+ * Return: whether there is nothing more to be tried.
  */
-void csd_cmd_abort(struct csd_drive *drive, struct csd_cmd *cmd)
+bool csd_cmd_abort(struct csd_drive *drive, struct csd_cmd *cmd)
 {
 	struct nvme_ctrl *ctrl = drive->ctrl;
 	struct nvme_command abort = { .abort.opcode = nvme_admin_abort_cmd };
@@ -183,22 +186,26 @@ void csd_cmd_abort(struct csd_drive *drive, struct csd_cmd *cmd)
 	}
 	spin_unlock_irqrestore(&cmd->lock, flags);
 	if (!found)
-		return;
+		return true;
 	if (atomic_dec_return(&ctrl->abort_limit) < 0) {
 		atomic_inc(&ctrl->abort_limit);
-		return;
+		return false;
 	}
 	rq = blk_mq_alloc_request(ctrl->admin_q, nvme_req_op(&abort),
 				  BLK_MQ_REQ_NOWAIT);
 	if (IS_ERR(rq)) {
 		atomic_inc(&ctrl->abort_limit);
-		return;
+		return false;
 	}
 	nvme_init_request(rq, &abort);
-	nvme_req(rq)->flags |= NVME_REQ_USERCMD;
+	/* As in csd_cmd_submit(); one that is being removed is not reset again. */
+	if (!nvme_state_terminal(ctrl))
+		nvme_req(rq)->flags |= NVME_REQ_USERCMD;
+	csd_drive_hold(drive);
 	rq->end_io = abort_end_io;
-	rq->end_io_data = ctrl;
+	rq->end_io_data = drive;
 	blk_execute_rq_nowait(rq, false);
+	return true;
 }
 
 /* Statuses that say the controller was reset, or is being reset. */

@@ -74,9 +74,9 @@ struct csd_info {
  * @dev:      in /sys/class/csd
  * @info:     see there; @info.generation is under @prog_lock
  * @vendor_admin: admin commands go by their vendor numbers
- * @lock:     protects @dead, @users, @runs
+ * @lock:     protects @dead, @users, @runs; irq-safe
  * @dead:     it is going or gone
- * @users:    tasks that use it
+ * @users:    tasks that use it, and Aborts that are out
  * @idle:     for @users to become 0
  * @runs:     the scans among them
  * @slm:      free memory; offsets plus SLM_BIAS
@@ -157,7 +157,7 @@ void csd_cmd_init(struct csd_cmd *cmd);
 u32 csd_cmd_limit(struct request_queue *q);
 int csd_cmd_submit(struct request_queue *q, struct csd_cmd *cmd);
 int csd_cmd_wait(struct request_queue *q, struct csd_cmd *cmd);
-void csd_cmd_abort(struct csd_drive *drive, struct csd_cmd *cmd);
+bool csd_cmd_abort(struct csd_drive *drive, struct csd_cmd *cmd);
 bool csd_status_is_reset(u16 status);
 bool csd_status_is_media(u16 status);
 const char *csd_status_text(u16 status);
@@ -176,6 +176,7 @@ struct csd_drive *csd_drive_create(struct nvme_ctrl *ctrl, u32 slm_nsid,
 				   u32 cp_nsid);
 void csd_drive_destroy(struct csd_drive *drive);
 bool csd_drive_enter(struct csd_drive *drive);
+void csd_drive_hold(struct csd_drive *drive);
 void csd_drive_leave(struct csd_drive *drive);
 bool csd_drive_is_dead(struct csd_drive *drive);
 int csd_drive_wait_live(struct csd_drive *drive);

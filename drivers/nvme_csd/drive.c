@@ -20,21 +20,34 @@ bool csd_drive_enter(struct csd_drive *drive)
 {
 	bool entered = false;
 
-	spin_lock(&drive->lock);
+	spin_lock_irq(&drive->lock);
 	if (!drive->dead) {
 		drive->users++;
 		entered = true;
 	}
-	spin_unlock(&drive->lock);
+	spin_unlock_irq(&drive->lock);
 	return entered;
 }
 
+/* Once more, by who has entered it: for what outlives that. Context: any. */
+void csd_drive_hold(struct csd_drive *drive)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&drive->lock, flags);
+	drive->users++;
+	spin_unlock_irqrestore(&drive->lock, flags);
+}
+
+/* Context: any. */
 void csd_drive_leave(struct csd_drive *drive)
 {
-	spin_lock(&drive->lock);
+	unsigned long flags;
+
+	spin_lock_irqsave(&drive->lock, flags);
 	if (!--drive->users)
 		wake_up_all(&drive->idle);
-	spin_unlock(&drive->lock);
+	spin_unlock_irqrestore(&drive->lock, flags);
 }
 
 bool csd_drive_is_dead(struct csd_drive *drive)
@@ -47,9 +60,9 @@ static bool drive_is_idle(struct csd_drive *drive)
 	bool idle;
 
 	/* With the lock: csd_drive_leave() holds it to its end. */
-	spin_lock(&drive->lock);
+	spin_lock_irq(&drive->lock);
 	idle = !drive->users;
-	spin_unlock(&drive->lock);
+	spin_unlock_irq(&drive->lock);
 	return idle;
 }
 
@@ -203,9 +216,9 @@ void csd_drive_destroy(struct csd_drive *drive)
 {
 	bool live = nvme_ctrl_state(drive->ctrl) == NVME_CTRL_LIVE;
 
-	spin_lock(&drive->lock);
+	spin_lock_irq(&drive->lock);
 	drive->dead = true;
-	spin_unlock(&drive->lock);
+	spin_unlock_irq(&drive->lock);
 	wake_up_all(&drive->slm_wait);
 	wake_up_all(&drive->ctrl->state_wq);
 	csd_runs_wake(drive);

@@ -196,9 +196,9 @@ static int csd_begin(struct blk_bpf_job *job, struct blk_bpf_msg *msg)
 	}
 	job->stats.threads = 1;
 	atomic_inc(&drive->nr_runs);
-	spin_lock(&drive->lock);
+	spin_lock_irq(&drive->lock);
 	list_add(&run->node, &drive->runs);
-	spin_unlock(&drive->lock);
+	spin_unlock_irq(&drive->lock);
 	return 0;
 }
 
@@ -207,10 +207,10 @@ void csd_runs_wake(struct csd_drive *drive)
 {
 	struct csd_run *run;
 
-	spin_lock(&drive->lock);
+	spin_lock_irq(&drive->lock);
 	list_for_each_entry(run, &drive->runs, node)
 		wake_up(&run->wait);
-	spin_unlock(&drive->lock);
+	spin_unlock_irq(&drive->lock);
 }
 
 static bool has_events(struct csd_run *run)
@@ -280,15 +280,24 @@ static bool has_unfetched(struct csd_run *run)
 	return false;
 }
 
+/* Those that the drive takes no Abort for now are for the next time. */
+static void abort_programs(struct csd_run *run)
+{
+	struct csd_piece *piece;
+
+	list_for_each_entry(piece, &run->pieces, node) {
+		if (piece->step == STEP_EXECUTING && !piece->slot->aborted)
+			piece->slot->aborted = csd_cmd_abort(run->drive,
+							     &piece->slot->cmd);
+	}
+}
+
 /*
  * Come to rest: nothing begins, what is under way is waited for. Results on
  * their way are fetched. A program that takes long is aborted.
  */
 static void quiesce(struct csd_run *run)
 {
-	struct csd_piece *piece;
-	bool aborted = false;
-
 	run->stopping = true;
 	for (;;) {
 		take_events(run);
@@ -300,14 +309,9 @@ static void quiesce(struct csd_run *run)
 			schedule_timeout_uninterruptible(msecs_to_jiffies(AGAIN_MS));
 			continue;
 		}
-		if (wait_event_timeout(run->wait, has_events(run),
-				       msecs_to_jiffies(GRACE_MS)) || aborted)
-			continue;
-		aborted = true;
-		list_for_each_entry(piece, &run->pieces, node) {
-			if (piece->slot && piece->step == STEP_EXECUTING)
-				csd_cmd_abort(run->drive, &piece->slot->cmd);
-		}
+		if (!wait_event_timeout(run->wait, has_events(run),
+					msecs_to_jiffies(GRACE_MS)))
+			abort_programs(run);
 	}
 }
 
@@ -329,9 +333,9 @@ static void csd_end(struct blk_bpf_job *job)
 				    false, &job->path);
 	csd_program_put(drive, run->prog);
 
-	spin_lock(&drive->lock);
+	spin_lock_irq(&drive->lock);
 	list_del_init(&run->node);
-	spin_unlock(&drive->lock);
+	spin_unlock_irq(&drive->lock);
 	atomic_dec(&drive->nr_runs);
 	csd_drive_leave(drive);
 }

@@ -126,6 +126,7 @@ struct csd_piece {
  * @exec:    for the Execute's data pointer
  * @copy:    for the Memory Copy's
  * @cmd:     the command that is under way
+ * @aborted: the drive was told to abort it
  * @reads:   reads that are under way; @read_err: the first error of them
  * @iocb:    a read into @host
  * @written: bytes of @host that are on the drive; U32_MAX while it is read
@@ -145,6 +146,7 @@ struct csd_slot {
 	struct csd_exec *exec;
 	struct nvme_csd_copy_lba *copy;
 	struct csd_cmd cmd;
+	bool aborted;
 	atomic_t reads;
 	int read_err;
 	struct kiocb iocb;

@@ -176,6 +176,7 @@ struct nvme_command *csd_new_cmd(struct csd_slot *slot, u8 opcode, void *buf,
 				 u32 len)
 {
 	memset(&slot->cmd.nvme, 0, sizeof(slot->cmd.nvme));
+	slot->aborted = false;
 	slot->cmd.nvme.common.opcode = opcode;
 	slot->cmd.buf = buf;
 	slot->cmd.len = len;
