@@ -72,7 +72,8 @@ struct csd_info {
  * @slm_ns, @cp_ns: its namespaces, with references, likewise
  * @pdev:     its PCI function, or NULL
  * @dev:      in /sys/class/csd
- * @info:     see there; @info.generation is under @prog_lock
+ * @info:     see there; @info.generation is under @prog_lock, and says of which
+ *	      life of the drive's @programs is
  * @vendor_admin: admin commands go by their vendor numbers
  * @lock:     protects @dead, @users, @runs; irq-safe
  * @dead:     it is going or gone
@@ -168,6 +169,7 @@ int csd_get_log(struct nvme_ctrl *ctrl, u32 nsid, u8 lid, u16 lsi, void *buf,
 int csd_info_read(struct nvme_ctrl *ctrl, struct nvme_ns *slm,
 		  struct nvme_ns *cp, struct csd_info *info);
 int csd_info_ptypes(struct nvme_ctrl *ctrl, u32 cp_nsid);
+int csd_info_generation(struct csd_drive *drive, u64 *generation);
 bool csd_info_reachable(struct csd_drive *drive, u32 nsid);
 void csd_message(struct csd_drive *drive, u16 pind, char *text, size_t size);
 
@@ -212,7 +214,8 @@ void csd_image_initial(const struct csd_image *image, const void *data, void *to
  * struct csd_program - a program that a drive holds, or held before a reset
  * @pind:  its index
  * @image, @len: the content
- * @ready: loaded and active
+ * @ready: loaded and active, unless the drive was reset since
+ * @loaded: when it became so, ktime_get_ns()
  * @users: scans that use it
  * @alone: it has writable global variables: one scan at a time
  * @used:  when it was used last, by csd_drive.prog_clock
@@ -222,6 +225,7 @@ struct csd_program {
 	void *image;
 	u32 len;
 	bool ready;
+	u64 loaded;
 	u32 users;
 	bool alone;
 	u64 used;
@@ -232,12 +236,11 @@ struct csd_program *csd_program_get(struct csd_drive *drive, const void *image,
 				    struct blk_bpf_scan_path *path,
 				    struct blk_bpf_msg *msg);
 void csd_program_put(struct csd_drive *drive, struct csd_program *prog);
-int csd_program_reload(struct csd_drive *drive, struct csd_program *prog,
+int csd_program_reload(struct csd_drive *drive, struct csd_program *prog, u64 sent,
 		       struct blk_bpf_scan_path *path, struct blk_bpf_msg *msg);
 int csd_program_globals(struct csd_drive *drive, struct csd_program *prog,
 			const struct csd_image *image, void *values, bool write,
 			struct blk_bpf_scan_path *path);
-void csd_programs_forget(struct csd_drive *drive);
 void csd_programs_free(struct csd_drive *drive, bool unload_them);
 
 /* slm.c */

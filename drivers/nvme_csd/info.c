@@ -157,6 +157,27 @@ free:
 	return ret;
 }
 
+/**
+ * csd_info_generation - which life of the drive this is
+ * @drive:      in use by the caller
+ * @generation: receives it; another than before if programs were forgotten
+ *
+ * Return: 0, a status of the drive's (positive), or a negative errno.
+ */
+int csd_info_generation(struct csd_drive *drive, u64 *generation)
+{
+	struct nvme_csd_log_info *log = kmalloc(sizeof(*log), GFP_KERNEL);
+	int ret;
+
+	if (!log)
+		return -ENOMEM;
+	ret = csd_get_log(drive->ctrl, NSID_ALL, NVME_CSD_LOG_INFO, 0, log,
+			  offsetofend(struct nvme_csd_log_info, generation));
+	*generation = le64_to_cpu(log->generation);
+	kfree(log);
+	return ret;
+}
+
 /* The reachability group of a namespace, by log 1Ah; 0 if it is in none. */
 static u32 find_group(const void *log, u32 len, u32 nsid)
 {

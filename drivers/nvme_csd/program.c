@@ -94,6 +94,32 @@ static void entry_free(struct csd_drive *drive, struct csd_program *prog)
 }
 
 /*
+ * Has the drive been reset since this was asked last? Then it holds no program,
+ * and what is at an index is somebody else's. Scans load again what they use.
+ *
+ * Return: 0, a status (positive), or a negative errno.
+ */
+static int look_for_reset(struct csd_drive *drive)
+{
+	struct csd_program *prog;
+	unsigned long pind;
+	u64 generation;
+	int ret;
+
+	lockdep_assert_held(&drive->prog_lock);
+	ret = csd_info_generation(drive, &generation);
+	if (ret || generation == drive->info.generation)
+		return ret;
+	drive->info.generation = generation;
+	xa_for_each(&drive->programs, pind, prog) {
+		prog->ready = false;
+		if (!prog->users)
+			entry_free(drive, prog);
+	}
+	return 0;
+}
+
+/*
  * Make room: the program that nobody has used for longest goes. One whose index
  * turned out to be somebody else's has no image, and stays.
  *
@@ -123,6 +149,14 @@ static int refuse_busy(struct csd_drive *drive, struct blk_bpf_msg *msg)
 	return blk_bpf_refuse(msg, -EBUSY,
 		"%s has no room for one more program, and all that it holds are in use: wait for the scans that use them",
 		drive->target.name);
+}
+
+static int refuse_silent(struct csd_drive *drive, int ret, struct blk_bpf_msg *msg)
+{
+	return blk_bpf_refuse(msg, ret < 0 ? ret :
+			      csd_status_is_reset(ret) ? -ENOTRECOVERABLE : -EREMOTEIO,
+		"%s does not say whether it was reset, so its programs cannot be used (%s %d): try again",
+		drive->target.name, ret < 0 ? "error" : "status", ret);
 }
 
 static int refuse_foreign(struct csd_drive *drive, struct blk_bpf_msg *msg)
@@ -205,11 +239,13 @@ static int entry_load(struct csd_drive *drive, struct csd_program *prog,
 	do {
 		ret = activate(drive, prog->pind, NVME_CSD_ACTIVATE, path);
 	} while (wants_room(ret) && evict(drive, path));
-	if (ret)
+	if (ret) {
 		unload(drive, prog->pind, path);
-	else
-		prog->ready = true;
-	return ret;
+		return ret;
+	}
+	prog->loaded = ktime_get_ns();
+	prog->ready = true;
+	return 0;
 }
 
 static struct csd_program *find(struct csd_drive *drive, const void *image, u32 len)
@@ -247,7 +283,7 @@ static struct csd_program *get_locked(struct csd_drive *drive, const void *image
 		prog->users--;
 		if (!ret)
 			break;
-		if (ret == NVME_CSD_SC_NOT_DOWNLOADABLE) {
+		if (ret == NVME_CSD_SC_NOT_DOWNLOADABLE && !prog->users) {
 			/* Somebody else's: remember it, and take another index. */
 			kvfree(prog->image);
 			prog->image = NULL;
@@ -283,6 +319,7 @@ struct csd_program *csd_program_get(struct csd_drive *drive, const void *image,
 				    struct blk_bpf_msg *msg)
 {
 	struct csd_program *prog;
+	int ret;
 
 	if (len > drive->info.max_prog_bytes || len % 4)
 		return ERR_PTR(blk_bpf_refuse(msg, -ENOEXEC,
@@ -290,7 +327,9 @@ struct csd_program *csd_program_get(struct csd_drive *drive, const void *image,
 			len, drive->target.name, drive->info.max_prog_bytes));
 	if (mutex_lock_killable(&drive->prog_lock))
 		return ERR_PTR(-EINTR);
-	prog = get_locked(drive, image, len, path, msg);
+	ret = look_for_reset(drive);
+	prog = ret ? ERR_PTR(refuse_silent(drive, ret, msg)) :
+		     get_locked(drive, image, len, path, msg);
 	if (!IS_ERR(prog))
 		prog->alone = parsed->writable;
 	mutex_unlock(&drive->prog_lock);
@@ -308,26 +347,26 @@ void csd_program_put(struct csd_drive *drive, struct csd_program *prog)
  * csd_program_reload - the drive does not know a program any more
  * @drive: in use by the caller
  * @prog:  the caller's
+ * @sent:  when the command was sent that the drive refused, ktime_get_ns()
  * @path:  counts what crosses the link
  * @msg:   why not
  *
- * A reset makes a drive forget its programs, and tells nobody.
+ * A reset makes a drive forget its programs, and tells nobody. Another scan with
+ * the same program may have been quicker.
  *
  * Return: 0 or a negative errno.
  */
-int csd_program_reload(struct csd_drive *drive, struct csd_program *prog,
+int csd_program_reload(struct csd_drive *drive, struct csd_program *prog, u64 sent,
 		       struct blk_bpf_scan_path *path, struct blk_bpf_msg *msg)
 {
 	int ret;
 
 	if (mutex_lock_killable(&drive->prog_lock))
 		return -EINTR;
-	prog->ready = false;
-	ret = entry_load(drive, prog, path);
-	/* Another scan with the same program was quicker. */
-	if (ret == NVME_CSD_SC_NOT_DOWNLOADABLE && prog->users > 1) {
-		prog->ready = true;
-		ret = 0;
+	ret = look_for_reset(drive);
+	if (!ret && !(prog->ready && prog->loaded > sent)) {
+		prog->ready = false;
+		ret = entry_load(drive, prog, path);
 	}
 	mutex_unlock(&drive->prog_lock);
 	return ret ? refuse_load(drive, prog, ret, msg) : 0;
@@ -389,21 +428,6 @@ int csd_program_globals(struct csd_drive *drive, struct csd_program *prog,
 		values += size;
 	}
 	return 0;
-}
-
-/* The drive was reset: nothing is loaded. What scans use they load again. */
-void csd_programs_forget(struct csd_drive *drive)
-{
-	struct csd_program *prog;
-	unsigned long pind;
-
-	mutex_lock(&drive->prog_lock);
-	xa_for_each(&drive->programs, pind, prog) {
-		prog->ready = false;
-		if (!prog->users)
-			entry_free(drive, prog);
-	}
-	mutex_unlock(&drive->prog_lock);
 }
 
 /**

@@ -142,16 +142,18 @@ static int load(struct csd_run *run, struct blk_bpf_msg *msg)
 {
 	struct csd_drive *drive = run->drive;
 	struct blk_bpf_job *job = &run->base;
+	u64 sent;
 	int ret;
 
 	run->prog = csd_program_get(drive, job->image, job->image_len, &run->image,
 				    &job->path, msg);
 	if (IS_ERR(run->prog))
 		return PTR_ERR(run->prog);
+	sent = ktime_get_ns();
 	ret = write_globals(run);
 	if (ret == NVME_CSD_SC_NO_PROGRAM || ret == NVME_CSD_SC_NOT_ACTIVE) {
 		run->reloaded = ktime_get_ns();
-		ret = csd_program_reload(drive, run->prog, &job->path, msg);
+		ret = csd_program_reload(drive, run->prog, sent, &job->path, msg);
 		if (!ret)
 			ret = csd_give_globals(run, msg);
 	} else if (ret) {

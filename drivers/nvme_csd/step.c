@@ -63,7 +63,6 @@ void csd_piece_fail_status(struct csd_piece *piece, u16 status, const char *what
 	} else if (csd_status_is_reset(status) ||
 		   status == NVME_CSD_SC_NO_PROGRAM ||
 		   status == NVME_CSD_SC_NOT_ACTIVE) {
-		csd_programs_forget(drive);
 		csd_piece_fail(piece, -ENOTRECOVERABLE,
 			"%s was reset when the scan was at %llu: go on with the cursor",
 			name, pos);
@@ -295,7 +294,8 @@ static bool reload(struct csd_piece *piece)
 	}
 	if (run->executed || run->reloaded)
 		return false;
-	err = csd_program_reload(run->drive, run->prog, &run->base.path, &msg);
+	err = csd_program_reload(run->drive, run->prog, piece->slot->cmd.sent,
+				 &run->base.path, &msg);
 	if (!err)
 		err = csd_give_globals(run, &msg);
 	run->reloaded = ktime_get_ns();
