@@ -321,7 +321,7 @@ static int kernel_data(struct blk_bpf_job *job, const struct blk_bpf_piece *piec
  * Reads under way go into our memory, so they are waited for whatever happens.
  * What was read is run when the scan goes on, like the matches that are kept.
  */
-static void kernel_end(struct blk_bpf_job *base)
+static int kernel_end(struct blk_bpf_job *base, struct blk_bpf_msg *msg)
 {
 	struct scan_job *job = to_scan_job(base);
 	u32 i;
@@ -336,6 +336,7 @@ static void kernel_end(struct blk_bpf_job *base)
 	spin_lock_irq(&job->lock);
 	job->pausing = false;
 	spin_unlock_irq(&job->lock);
+	return 0;
 }
 
 static void kernel_free(struct blk_bpf_job *base)

@@ -301,18 +301,26 @@ static int scan_run(struct blk_bpf_job *job, struct blk_bpf_scan *arg,
 {
 	const struct blk_bpf_target_ops *ops = job->target->ops;
 	u64 began = ktime_get_ns(), cpu = current->se.sum_exec_runtime;
-	int err;
+	int err, end_err;
 
 	memset(&job->stats, 0, sizeof(job->stats));
 	memset(&job->path, 0, sizeof(job->path));
 	err = ops->begin(job, msg);
 	if (!err) {
+		struct blk_bpf_msg end_msg = {};
+
 		err = scan_loop(job, arg, msg);
-		ops->end(job);
-		if (job->globals_len &&
+		end_err = ops->end(job, &end_msg);
+		if (!end_err && job->globals_len &&
 		    copy_to_user(u64_to_user_ptr(arg->globals), job->globals,
-				 job->globals_len) && !err)
-			err = -EFAULT;
+				 job->globals_len))
+			end_err = -EFAULT;
+		/* What came first is the reason. */
+		if (!err && end_err) {
+			err = end_err;
+			if (end_msg.text[0])
+				blk_bpf_refuse(msg, err, "%s", end_msg.text);
+		}
 	}
 	job->stats.time_ns = ktime_get_ns() - began;
 	job->path.cpu_ns = current->se.sum_exec_runtime - cpu;

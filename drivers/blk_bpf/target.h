@@ -217,7 +217,8 @@ struct blk_bpf_job {
  * @data:     the bytes of a match of that piece, to user space; NULL: they are
  *	      read from the device. Return: 0 or an errno
  * @end:      a call ends: cancel what is under way, keep what was found, save
- *	      @globals, and hold nothing of the device any more
+ *	      @globals, and hold nothing of the device any more. Return: 0, or an
+ *	      errno with its sentence if @globals could not be saved
  * @free:     the job ends, between calls; the target's own part is freed, not
  *	      the job
  * @release:  the last reference to the target is gone
@@ -234,7 +235,7 @@ struct blk_bpf_target_ops {
 	void (*put)(struct blk_bpf_job *job, struct blk_bpf_piece *piece);
 	int (*data)(struct blk_bpf_job *job, const struct blk_bpf_piece *piece,
 		    const struct blk_bpf_match *match, void __user *to);
-	void (*end)(struct blk_bpf_job *job);
+	int (*end)(struct blk_bpf_job *job, struct blk_bpf_msg *msg);
 	void (*free)(struct blk_bpf_job *job);
 	void (*release)(struct blk_bpf_target *target);
 };

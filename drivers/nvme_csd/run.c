@@ -43,7 +43,12 @@ static int check_image(struct csd_run *run, struct blk_bpf_msg *msg)
 		return blk_bpf_refuse(msg, -EINVAL,
 			"globals_len is %u, the image's writable global variables have %u bytes",
 			job->globals_len, image->writable);
-	if (!image->writable || job->globals_len)
+	if (!image->writable)
+		return 0;
+	run->fresh = kvmalloc(image->writable, GFP_KERNEL_ACCOUNT);
+	if (!run->fresh)
+		return -ENOMEM;
+	if (job->globals_len)
 		return 0;
 	run->values = kvmalloc(image->writable, GFP_KERNEL_ACCOUNT);
 	if (!run->values)
@@ -99,6 +104,7 @@ static void csd_free(struct blk_bpf_job *job)
 		kfree(piece);
 	}
 	kvfree(run->values);
+	kvfree(run->fresh);
 	kfree(run->sources);
 }
 
@@ -135,6 +141,30 @@ int csd_give_globals(struct csd_run *run, struct blk_bpf_msg *msg)
 	int ret = write_globals(run);
 
 	return ret ? refuse_globals(run, ret, msg) : 0;
+}
+
+/*
+ * What the program's global variables are now, all of them or none: a reset
+ * half-way must not leave some of this call and some of the one before.
+ */
+static int read_globals(struct csd_run *run, struct blk_bpf_msg *msg)
+{
+	struct csd_drive *drive = run->drive;
+	int ret = CSD_NOT_SENT;
+
+	if (!run->image.writable)
+		return 0;
+	if (!csd_drive_is_dead(drive))
+		ret = csd_program_globals(drive, run->prog, &run->image, run->fresh,
+					  false, &run->base.path);
+	if (!ret) {
+		memcpy(values_of(run), run->fresh, run->image.writable);
+		return 0;
+	}
+	return blk_bpf_refuse(msg, ret < 0 ? ret :
+			      csd_status_is_reset(ret) ? -ENOTRECOVERABLE : -EREMOTEIO,
+		"%s did not give the program's global variables back, which are as before this call: scan again from where it began (%s %d)",
+		drive->target.name, ret < 0 ? "error" : "status", ret);
 }
 
 /* The program with its variables; loaded again if a reset made the drive forget. */
@@ -317,11 +347,12 @@ static void quiesce(struct csd_run *run)
 	}
 }
 
-static void csd_end(struct blk_bpf_job *job)
+static int csd_end(struct blk_bpf_job *job, struct blk_bpf_msg *msg)
 {
 	struct csd_run *run = to_csd_run(job);
 	struct csd_drive *drive = run->drive;
 	struct csd_piece *piece;
+	int err;
 
 	quiesce(run);
 	list_for_each_entry(piece, &run->pieces, node) {
@@ -330,9 +361,7 @@ static void csd_end(struct blk_bpf_job *job)
 		csd_slot_leave(piece);
 	}
 	csd_slots_free(run);
-	if (run->image.writable && !csd_drive_is_dead(drive))
-		csd_program_globals(drive, run->prog, &run->image, values_of(run),
-				    false, &job->path);
+	err = read_globals(run, msg);
 	csd_program_put(drive, run->prog);
 
 	spin_lock_irq(&drive->lock);
@@ -340,6 +369,7 @@ static void csd_end(struct blk_bpf_job *job)
 	spin_unlock_irq(&drive->lock);
 	atomic_dec(&drive->nr_runs);
 	csd_drive_leave(drive);
+	return err;
 }
 
 /*

@@ -193,6 +193,7 @@ struct csd_source {
  * @image:    parsed
  * @prog:     during a call
  * @values:   of the program's writable global variables, if the caller has none
+ * @fresh:    room for them, until all have come back from the drive
  * @sources:  one for each device
  * @lock:     protects @events and @nr_out; irq-safe
  * @events:   slots whose commands ended
@@ -222,6 +223,7 @@ struct csd_run {
 	struct csd_image image;
 	struct csd_program *prog;
 	void *values;
+	void *fresh;
 	struct csd_source *sources;
 
 	spinlock_t lock;
