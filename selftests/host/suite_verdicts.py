@@ -171,7 +171,7 @@ def the_debug_kernel_has_its_own_machines_and_tests():
     own = ["--timeout", "300", "--append", "slab_nomerge"]
     words = suite.on_debug_kernel(own, leaks=True)
     expect(words[:4], own, "the file's own words")
-    expect(words[4:], ["--kernel", "debug", "--mem", "3G", "--timeout", "1800",
+    expect(words[4:], ["--kernel", "debug", "--mem", "2G", "--timeout", "1800",
                        "--append", "slab_nomerge kmemleak=on"],
            "words of the kernel")
     expect(suite.on_debug_kernel([], leaks=False)[-2:], ["--timeout", "3600"],

@@ -30,7 +30,7 @@ HOST_TIMEOUT = 900
 
 # A kernel that finds bugs is that much slower, and keeps what was freed.
 DEBUG_SLOWDOWN = 6
-DEBUG_MEMORY = "3G"
+DEBUG_MEMORY = "2G"
 # Looking for leaks makes it twice as slow: for a run of all there is on that kernel,
 # and for files that append it to their machine themselves.
 LEAKS = "kmemleak=on"
