@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --no-modules --timeout 300 --csd {img:16M},slm-size=4M
 # vm: --qemu-arg=-drive --qemu-arg=id=zones,if=none,format=raw,file={img:32M:zero}
 # vm: --qemu-arg=-device

@@ -58,7 +58,8 @@ static void need(int result, const char *what)
 static void loopback_up(void)
 {
 	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP };
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	/* Any family's will do, and the own kernels have no other. */
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	need(fd, "socket");
 	need(ioctl(fd, SIOCSIFFLAGS, &request), "setting lo up");
