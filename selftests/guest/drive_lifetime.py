@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --no-modules --timeout 400 --csd {img:16M},slm-size=4M
 # vm: --csd {img:16M},slm-size=8M,engines=4,deadline-ms=0
 # vm: --csd {img:16M},slm-size=2M,slm-window=2M
@@ -11,9 +12,10 @@ import threading
 import time
 
 import csdprog
+import kernel_log
 import nvme_csd as csd
 from disks import random_bytes
-from ktap import cleanup, expect, expect_in, expect_raises, run, sh, test
+from ktap import cleanup, expect, expect_in, expect_raises, run, sh, skip, test
 from ngdrive import Drive, Refused, disk, generic_devices, read_text
 
 RANGES = [(0, 65536), (1 << 20, 65536)]
@@ -23,6 +25,16 @@ ALL = csdprog.Image([csdprog.mov(0, 1), csdprog.EXIT]).pack()
 SPIN = csdprog.Image([
     csdprog.mov(0, 0), csdprog.ld_imm64(1, 1 << 62),
     csdprog.add(1, -1), csdprog.insn(0x55, 1, off=-2), csdprog.EXIT]).pack()
+PCI = "/sys/bus/pci"
+
+
+def tell(path, word):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(word)
+
+
+def place_on_the_bus(number):
+    return os.path.basename(os.path.realpath(f"/sys/class/nvme/nvme{number}/device"))
 
 
 def refused_with(status, function, *args, **kwargs):
@@ -62,13 +74,15 @@ def drives_do_not_share_anything():
 
 
 @test
-def window_costs_one_warning_on_this_kernel():
+def window_costs_one_warning_where_it_is_of_no_use():
     """Debian's kernel cannot use memory on the bus, and says so; the drive
-    works as without."""
+    works as without. One that can says nothing."""
     expect(Drive(2).info().window_size, 2 << 20, "bytes of the window")
-    said = sh("dmesg | grep -i cmb").stdout.splitlines()
-    expect(len(said), 1, f"lines about it: {said}")
-    expect_in("failed to register the CMB", said[0], "what the kernel says")
+    said = sh("dmesg | grep -i cmb", check=False).stdout.splitlines()
+    expect(len(said), 0 if kernel_log.is_debug_kernel() else 1,
+           f"lines about it: {said}")
+    for line in said:
+        expect_in("failed to register the CMB", line, "what the kernel says")
 
 
 @test
@@ -123,14 +137,10 @@ def function_reset_leaves_nothing_in_the_memory():
     drive = Drive(2, keep=True)
     drive.slm_write(0, b"secret--" * 512)
     drive.close()
-    device = os.path.realpath("/sys/class/nvme/nvme2/device")
-    name = os.path.basename(device)
-    with open("/sys/bus/pci/drivers/nvme/unbind", "w", encoding="ascii") as file:
-        file.write(name)
-    with open(f"{device}/reset", "w", encoding="ascii") as file:
-        file.write("1")
-    with open("/sys/bus/pci/drivers/nvme/bind", "w", encoding="ascii") as file:
-        file.write(name)
+    name = place_on_the_bus(2)
+    tell(f"{PCI}/drivers/nvme/unbind", name)
+    tell(f"{PCI}/devices/{name}/reset", "1")
+    tell(f"{PCI}/drivers/nvme/bind", name)
     wait_for_drives(3)
     expect(Drive(2).slm_read(0, 4096), bytes(4096), "SLM after the reset")
 
@@ -148,17 +158,50 @@ def driver_can_be_removed_and_comes_back():
     expect(sizes, [2, 4, 8], "drives")
 
 
-@test
-def driver_can_be_removed_under_load():
-    """I/O to the disk and copies into the SLM are under way when it goes."""
+def busy_disk():
+    """fio that reads the first drive's disk until it is told to end."""
     # After a modprobe the numbers are in any order.
     fio = subprocess.Popen(
         ["fio", "--name=load", f"--filename={disk(0)}", "--rw=randread",
          "--ioengine=libaio", "--direct=1", "--iodepth=16", "--bs=4k",
          "--time_based", "--runtime=60", "--thread"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    cleanup(fio.wait)
-    cleanup(fio.kill)
+
+    def end():
+        fio.kill()
+        fio.wait()
+
+    cleanup(end)
+    return end
+
+
+def expect_all_drives_again():
+    wait_for_drives(3)
+    expect(sorted(Drive(n).info().slm_size >> 20 for n in range(3)), [2, 4, 8],
+           "drives")
+
+
+@test
+def driver_can_be_removed_under_io():
+    """The disk is read while its driver goes."""
+    end_fio = busy_disk()
+    time.sleep(1)
+    name = place_on_the_bus(0)
+    tell(f"{PCI}/drivers/nvme/unbind", name)
+    # The controller's number is free again when nobody has it open any more.
+    end_fio()
+    tell(f"{PCI}/drivers/nvme/bind", name)
+    expect_all_drives_again()
+
+
+@test
+def driver_can_be_removed_under_copies():
+    """Copies into the SLM, and reads of the disk, are under way when it goes."""
+    if kernel_log.is_debug_kernel():
+        skip("6.12 itself uses freed memory when a /dev/ng* is closed after its "
+             "driver has gone (cdev_put(); no module of this project is loaded); "
+             "tested on the stock kernel")
+    end_fio = busy_disk()
     drive = Drive(0, keep=True)
     errors = []
 
@@ -172,21 +215,15 @@ def driver_can_be_removed_under_load():
     worker = threading.Thread(target=copies)
     worker.start()
     time.sleep(1)
-    device = os.path.realpath("/sys/class/nvme/nvme0/device")
-    with open("/sys/bus/pci/drivers/nvme/unbind", "w", encoding="ascii") as file:
-        file.write(os.path.basename(device))
+    name = place_on_the_bus(0)
+    tell(f"{PCI}/drivers/nvme/unbind", name)
     worker.join(60)
     expect(not worker.is_alive() and len(errors) == 1,
            what=f"copies ended with an error: {errors}")
-    # The controller's number is free again when nobody has it open any more.
-    fio.kill()
-    fio.wait()
+    end_fio()
     drive.close()
-    with open("/sys/bus/pci/drivers/nvme/bind", "w", encoding="ascii") as file:
-        file.write(os.path.basename(device))
-    wait_for_drives(3)
-    expect(sorted(Drive(n).info().slm_size >> 20 for n in range(3)), [2, 4, 8],
-           "drives")
+    tell(f"{PCI}/drivers/nvme/bind", name)
+    expect_all_drives_again()
 
 
 if __name__ == "__main__":
