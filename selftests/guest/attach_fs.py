@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --smp 2 --timeout 300 --nvme {img:128M:zero}
 """Programs on the disk of a mounted file system."""
 

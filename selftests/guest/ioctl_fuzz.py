@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --smp 2 --timeout 900 --nvme {img:1M} --csd {img:1M}
 """Random calls of the control device, beside devices that come and go.
 
@@ -17,12 +18,15 @@ import threading
 import blkbpf_abi as abi
 import csds
 import disks
+import kernel_log
 from attaching import module_users, settled, unload_other_users
 from ktap import cleanup, diag, expect, run, sh, test
 from programs import BPFFS, Program, obj_pin
 
 FUZZER = "/selftests/bin/ioctl_fuzz"
-CALLS = int(os.environ.get("FUZZ_CALLS") or 20000)
+# The kernel that finds bugs finds most with few calls, and is slow.
+CALLS = int(os.environ.get("FUZZ_CALLS") or
+            (5000 if kernel_log.is_debug_kernel() else 20000))
 SEED = int(os.environ.get("FUZZ_SEED") or 1)
 IOCTLS = ("features", "last_msg", "attach", "list", "missed", "stream", "scan",
           "drain")

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --timeout 300
 """What is loaded, what is refused, and in which words."""
 
