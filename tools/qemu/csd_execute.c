@@ -231,9 +231,10 @@ static const char *csd_execute_check(const CsdRangeSet *set,
 {
     uint32_t result = le32_to_cpu(exec->result_range);
     uint32_t flags = le32_to_cpu(exec->flags);
-    uint32_t unit = le32_to_cpu(exec->unit) ?: prog->head.unit;
+    uint64_t unit = le32_to_cpu(exec->unit) ?: prog->head.unit;
     uint64_t off = le64_to_cpu(exec->cursor.off);
     uint64_t len = le64_to_cpu(exec->data_len);
+    const char *why;
 
     if (le32_to_cpu(exec->size) != sizeof(*exec)) {
         return "size is not that of struct nvme_csd_exec";
@@ -254,17 +255,22 @@ static const char *csd_execute_check(const CsdRangeSet *set,
     if (exec->mode == NVME_CSD_SCAN && unit > BLK_BPF_UNIT_MAX) {
         return "unit is more than 32768";
     }
-    if (exec->mode == NVME_CSD_CALL) {
-        unit = MAX(len, 1);
-    }
     if (result == le32_to_cpu(exec->data_range)) {
         return "result_range and data_range are the same";
+    }
+    why = csd_execute_check_data(set, exec);
+    if (why) {
+        return why;
+    }
+    /* There are data, so that this is not 0. */
+    if (exec->mode == NVME_CSD_CALL) {
+        unit = len;
     }
     if (off > len || (off % unit && off != len) ||
         (off && exec->mode == NVME_CSD_CALL)) {
         return "the cursor is not at the beginning of a unit";
     }
-    return csd_execute_check_data(set, exec);
+    return NULL;
 }
 
 static void csd_execute_fill(CsdExecute *ex, NvmeCsd *csd,
