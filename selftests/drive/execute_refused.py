@@ -96,6 +96,20 @@ def reserved_words_of_an_execute_are_refused(word, vendor):
     drives.refused(drive, drive.io.run(command), nvme.INVALID_FIELD, "reserved")
 
 
+@test
+def ranges_count_for_the_largest_transfer():
+    """If this breaks, one command transfers more than the drive says it may."""
+    drive = drives.get(slm_size=SIZE, max_ranges=255, mdts=1)
+    drive.put(1, GOOD)
+    ranges = RANGES + [(RESULT + 65536 + n * 4, 4) for n in range(253)]
+    what = drive.exec(DATA_LEN)
+    drive.must(drive.execute(1, ranges[:252], what=what))
+    for vendor in (False, True):
+        drives.refused(drive, drive.execute(1, ranges, what=what,
+                                            vendor=vendor),
+                       nvme.INVALID_FIELD, "MDTS")
+
+
 TOP = (1 << 64) - 1
 
 

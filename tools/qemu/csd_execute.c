@@ -160,6 +160,7 @@ static uint16_t csd_execute_ranges(NvmeCsd *csd, NvmeRequest *req,
 static uint16_t csd_execute_sizes(NvmeCsd *csd, NvmeRequest *req, uint32_t dlen)
 {
     uint32_t numr = csd_dw(req, 3);
+    uint32_t rest = dlen - numr * sizeof(struct nvme_csd_range);
     uint16_t status;
 
     if (numr && NVME_CSD_EXECUTE_RSID(csd_dw(req, 2))) {
@@ -177,14 +178,14 @@ static uint16_t csd_execute_sizes(NvmeCsd *csd, NvmeRequest *req, uint32_t dlen)
                           "than %u ranges need, or a reserved field is set",
                           dlen, numr);
     }
-    dlen -= numr * sizeof(struct nvme_csd_range);
-    if (dlen && dlen != sizeof(struct nvme_csd_exec)) {
+    if (rest && rest != sizeof(struct nvme_csd_exec)) {
         return csd_refuse(csd, req, NVME_INVALID_FIELD, 0, "%u bytes follow the "
-                          "ranges; a struct nvme_csd_exec has %zu", dlen,
+                          "ranges; a struct nvme_csd_exec has %zu", rest,
                           sizeof(struct nvme_csd_exec));
     }
     status = nvme_csd_check_mdts(&csd->parent_obj, dlen);
-    return status ? csd_refuse(csd, req, status, 0, "too many bytes (MDTS)") :
+    return status ? csd_refuse(csd, req, status, 0, "%u bytes are more than "
+                               "one command may transfer (MDTS)", dlen) :
                     NVME_SUCCESS;
 }
 
