@@ -318,8 +318,16 @@ class Controller:
         self.write(register, value & 0xffffffff)
         self.write(register + 4, value >> 32)
 
+    def at_once(self, *writes):
+        """Writes of (register, value) between which the drive does nothing."""
+        self.machine.commands(f"writel {self.bars[0][0] + register:#x} {value:#x}"
+                              for register, value in writes)
+
+    def doorbell_at(self, qid, is_cq):
+        return 0x1000 + (2 * qid + is_cq) * self.stride
+
     def doorbell(self, qid, is_cq, value):
-        self.write(0x1000 + (2 * qid + is_cq) * self.stride, value)
+        self.write(self.doorbell_at(qid, is_cq), value)
 
     def wait_ready(self, wanted, timeout=30):
         end = time.monotonic() + timeout

@@ -209,13 +209,22 @@ class Machine:
 
     def command(self, text):
         """One command; the words of its answer."""
+        return self.commands([text])[0]
+
+    def commands(self, texts):
+        """Commands that are sent together: QEMU's main loop does nothing between
+        them. The words of each answer."""
+        texts = list(texts)
         try:
-            self.qtest.send(text.encode() + b"\n")
-            answer = self.qtest.line()
-            while answer.startswith(b"IRQ"):
-                answer = self.qtest.line()
+            self.qtest.send("".join(f"{text}\n" for text in texts).encode())
+            return [self.answer(text) for text in texts]
         except OSError:
             self.died()
+
+    def answer(self, text):
+        answer = self.qtest.line()
+        while answer.startswith(b"IRQ"):
+            answer = self.qtest.line()
         words = answer.decode().split()
         if not words or words[0] != "OK":
             raise RuntimeError(f"qtest: {text!r}: {answer!r}")
