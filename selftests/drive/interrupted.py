@@ -214,6 +214,36 @@ def controller_resets_end_everything():
         reloaded(drive)
 
 
+def spin_command(drive):
+    return drive.execute_command(1, RANGES, what=drive.exec(4096))
+
+
+def load_command(drive):
+    """Of a program that takes a while to be verified."""
+    image = prog.Image([prog.mov(0, 0)] * 60000 + [prog.EXIT]).pack()
+    return drive.load_command(5, image, len(image))
+
+
+@test_each(execute=("io", spin_command), load=("admin", load_command))
+def resets_fetch_nothing_more(queue, command):
+    """If this breaks, a command whose doorbell was rung just before a reset
+    begins while the reset waits for another queue, and its memory is freed under
+    it."""
+    drive = get()
+    other = drive.create_queue(2, 16)
+    for _ in range(5):
+        other.submit(spin_command(drive))
+        drive.settle(2)
+        queue_ = getattr(drive, queue)
+        queue_.place(command(drive))
+        drive.at_once((drive.doorbell_at(queue_.qid, 0), queue_.tail),
+                      (nvme.REG_CC, drive.read(nvme.REG_CC) & ~1))
+        drive.wait_ready(0)
+        drive.start()
+        other = drive.create_queue(2, 16)
+        reloaded(drive)
+
+
 @test
 def function_resets_end_everything():
     """If this breaks, a PCI reset, which a host does when all else fails, hangs

@@ -284,6 +284,16 @@ void nvme_csd_quiesce(NvmeCtrl *n)
     }
 }
 
+/*
+ * Nothing is fetched any more. A reset cancels the requests of one queue after the
+ * other and runs bottom halves while it waits: one whose requests have been
+ * cancelled would begin new ones, which are then freed under an engine's thread.
+ */
+bool nvme_csd_quiescing(NvmeCtrl *n)
+{
+    return n->csd && n->csd->quiescing;
+}
+
 void nvme_csd_reset(NvmeCtrl *n, NvmeResetType rst)
 {
     NvmeCsd *csd = n->csd;

@@ -45,6 +45,7 @@ bool nvme_csd_end(NvmeRequest *req);
 /* Before requests of a queue, or all, are cancelled; and after a reset. */
 void nvme_csd_cancel_sq(NvmeSQueue *sq);
 void nvme_csd_quiesce(NvmeCtrl *n);
+bool nvme_csd_quiescing(NvmeCtrl *n);
 void nvme_csd_reset(NvmeCtrl *n, NvmeResetType rst);
 
 /* The registers of a CMB that is a window of SLM: true if it is one. */
