@@ -186,7 +186,11 @@ static bool csd_add_ns(NvmeCsd *csd, NvmeNamespace *ns, uint8_t csi,
     ns->csi = csi;
     ns->params.nsid = nsid;
     ns->subsys = n->subsys;
-    /* Private: other controllers of the subsystem and VFs pass it over. */
+    /*
+     * Private: other controllers of the subsystem and VFs pass it over, and
+     * nvme_csd_is_foreign() has it attached to none of them, so that in no table
+     * but this controller's is a pointer to it.
+     */
     ns->ctrl = n;
     n->subsys->namespaces[nsid] = ns;
     return true;

@@ -14,6 +14,11 @@
 
 /* Whether @csi is one of the two command sets, and enabled here. */
 bool nvme_csd_has_csi(NvmeCtrl *n, uint8_t csi);
+/* A drive's memory and programs are attached to its own controller alone. */
+static inline bool nvme_csd_is_foreign(NvmeCtrl *n, NvmeNamespace *ns)
+{
+    return (ns->csi == NVME_CSI_SLM || ns->csi == NVME_CSI_CP) && ns->ctrl != n;
+}
 /* Commands of the two command sets. */
 uint16_t nvme_csd_io_cmd(NvmeCtrl *n, NvmeRequest *req);
 uint16_t nvme_csd_admin_cmd(NvmeCtrl *n, NvmeRequest *req);
