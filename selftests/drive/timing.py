@@ -216,6 +216,40 @@ def what_is_late_can_be_aborted_and_reset():
     drive.must(drive.execute(1, [(0, 4)]))
 
 
+def write_command(drive, slba, blocks, nsid=NVM):
+    buffer = Buffer(drive.machine.ram, blocks * 512)
+    buffer.fill(drives.DISK[slba * 512:(slba + blocks) * 512])
+    return Command(nvme.NVM_WRITE, nsid, Prp(buffer), dw12=blocks - 1,
+                   **low_high(slba, 10))
+
+
+ATOMIC = {"atomic.awun": 63, "atomic.awupf": 63}
+
+
+@test
+def atomic_writes_pass_reads_of_no_namespace():
+    """If this breaks, a Read of a namespace that there is not, which is held back
+    until its time, ends QEMU when a Write is compared with it."""
+    drive = get(**ATOMIC)
+    for nsid in (99, 0xffffffff):
+        read = read_command(drive, 0, 8)
+        read.nsid = nsid
+        bad, good = drive.io.submit_all([read, write_command(drive, 0, 8)])
+        expect(drive.io.wait(bad).status != 0, what="the Read is refused")
+        drive.must(drive.io.wait(good))
+
+
+@test
+def atomic_writes_wait_for_what_they_overlap():
+    """If this breaks, a Write that has to wait for another command keeps QEMU
+    from letting time go on, and that command never ends."""
+    drive = get(**ATOMIC)
+    one = OVERHEAD + LATENCY + channel_ns(4096) + link_ns(4096)
+    times = timed(drive, [read_command(drive, 0, 8), write_command(drive, 0, 8)])
+    expect(times, [one, one + OVERHEAD + WRITE_LATENCY + channel_ns(4096) +
+                   link_ns(4096)], "a Write behind a Read of the same blocks")
+
+
 @test
 def pulling_does_not_wait_for_modelled_time():
     """If this breaks, a drive that is pulled out leaves events behind, which

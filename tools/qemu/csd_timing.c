@@ -431,19 +431,49 @@ void csd_timing_cancel_sq(NvmeCsd *csd, NvmeSQueue *sq)
     csd_timing_arm(csd);
 }
 
+static void csd_timing_kick_at(NvmeCsd *csd, CsdEventKind kind, uint16_t qid,
+                               int64_t when)
+{
+    CsdEvent *event = g_new0(CsdEvent, 1);
+
+    event->kind = kind;
+    event->qid = qid;
+    csd_timing_at(csd, event, when);
+}
+
 bool nvme_csd_kick(NvmeCtrl *n, uint16_t qid, bool is_cq)
 {
     NvmeCsd *csd = n->csd;
+
+    if (!csd->timing.on) {
+        return false;
+    }
+    csd_timing_kick_at(csd, is_cq ? CSD_EVENT_KICK_CQ : CSD_EVENT_KICK_SQ, qid,
+                       qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL));
+    return true;
+}
+
+/*
+ * The next look at a queue whose next command has to wait for another one: when the
+ * next request is due, and behind it. Before that it would be in vain, and as long
+ * as there are looks to be taken now, virtual time stands still.
+ */
+bool nvme_csd_retry(NvmeSQueue *sq)
+{
+    NvmeCsd *csd = sq->ctrl->csd;
     CsdEvent *event;
 
     if (!csd->timing.on) {
         return false;
     }
-    event = g_new0(CsdEvent, 1);
-    event->kind = is_cq ? CSD_EVENT_KICK_CQ : CSD_EVENT_KICK_SQ;
-    event->qid = qid;
-    csd_timing_at(csd, event, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL));
-    return true;
+    QTAILQ_FOREACH(event, &csd->timing.agenda, entry) {
+        if (event->kind == CSD_EVENT_REQUEST && event->when != CSD_NEVER) {
+            csd_timing_kick_at(csd, CSD_EVENT_KICK_SQ, sq->sqid, event->when);
+            return true;
+        }
+    }
+    /* It is a late one, that is not waited for any more. */
+    return false;
 }
 
 /*

@@ -40,10 +40,12 @@ bool nvme_csd_owns_event(NvmeCtrl *n, uint8_t lid);
 
 /*
  * Time. With the timing model on, queues are looked at and completions are
- * posted at moments of the virtual clock: nvme_csd_kick() returns true if it
- * takes care of that, nvme_csd_end() if it will complete the request later.
+ * posted at moments of the virtual clock: nvme_csd_kick() and nvme_csd_retry()
+ * return true if they take care of that, nvme_csd_end() if it will complete the
+ * request later.
  */
 bool nvme_csd_kick(NvmeCtrl *n, uint16_t qid, bool is_cq);
+bool nvme_csd_retry(NvmeSQueue *sq);
 void nvme_csd_begin(NvmeCtrl *n, NvmeRequest *req);
 bool nvme_csd_end(NvmeRequest *req);
 
@@ -59,6 +61,14 @@ bool nvme_csd_cmb_regs(NvmeCtrl *n);
 static inline void nvme_kick_sq(NvmeSQueue *sq)
 {
     if (!sq->ctrl->csd || !nvme_csd_kick(sq->ctrl, sq->sqid, false)) {
+        qemu_bh_schedule(sq->bh);
+    }
+}
+
+/* The queue's next command has to wait for another one. */
+static inline void nvme_retry_sq(NvmeSQueue *sq)
+{
+    if (!sq->ctrl->csd || !nvme_csd_retry(sq)) {
         qemu_bh_schedule(sq->bh);
     }
 }
