@@ -258,6 +258,73 @@ def cookies_are_good_once_and_for_their_place():
 
 
 @test
+def cookies_are_good_for_data_that_begin_elsewhere():
+    """If this breaks, a host that has brought the rest of its data anew runs the
+    unit at their beginning twice, and global variables count it twice."""
+    drive = get()
+    _, args, what, _ = put(drive, "pair_0")
+    data = data_of("refill", 20000)
+    wanted = model.scan(what, data)
+    pos, cursor, found, calls = 0, csd.Cursor(), [], 0
+    while pos < len(data):
+        drive.slm_write(0, data[pos:])
+        run = drive.scan(1, [(0, 20000), (RESULT, RESULT_SIZE + 100 * MATCH_SIZE)],
+                         data_len=len(data) - pos, pos=pos, args=args,
+                         cursor=cursor)
+        drive.must(run.done)
+        found += run.matches
+        calls += run.result.units
+        pos += run.result.cursor.off
+        cursor = run.result.cursor
+        cursor.off = 0
+    expect(found == wanted.matches, what="matches")
+    expect(calls, len(wanted.calls), "calls: no unit twice")
+
+
+@test
+def cookies_are_not_good_for_a_unit_of_another_length():
+    """If this breaks, what is behind the kept unit is left out, or the cursor is
+    beyond the data."""
+    drive = get()
+    _, args, what, _ = put(drive, "pair_0")
+    data = data_of("shorter", 20000)
+    drive.slm_write(0, data)
+    ranges = [(0, 20000), (RESULT, RESULT_SIZE + 10 * MATCH_SIZE)]
+    wide = [(0, 20000), (RESULT, ROOM)]
+    for change in ({"data_len": 3000}, {"unit": 2048}):
+        first = drive.scan(1, ranges, args=args)
+        expect(first.result.status, csd.FULL, "the first one")
+        length, unit = change.get("data_len", 20000), change.get("unit", 4096)
+        wanted = model.scan(what, data[:length], unit=unit).matches
+        run = drive.scan(1, wide, args=args, cursor=first.result.cursor,
+                         **change)
+        drive.must(run.done)
+        expect(run.matches == wanted[10:], what=f"matches with {change}")
+        expect(run.result.cursor.off, length, f"cursor with {change}")
+
+
+@test
+def cookies_are_not_given_twice():
+    """If this breaks, a host that comes with the cookie of a program that was
+    there before is given the matches of another scan."""
+    drive = get()
+    data = data_of("given", 20000)
+    drive.slm_write(0, data)
+    ranges = [(0, 20000), (RESULT, RESULT_SIZE + 10 * MATCH_SIZE)]
+    cookies = set()
+    for _ in range(2):
+        for pind in (1, 2):
+            _, args, _, _ = put(drive, "pair_0", pind)
+            run = drive.scan(pind, ranges, args=args)
+            expect(run.result.status, csd.FULL, "result")
+            cookies.add(run.result.cursor.cookie)
+    drive.restart()
+    _, args, _, _ = put(drive, "pair_0")
+    cookies.add(drive.scan(1, ranges, args=args).result.cursor.cookie)
+    expect(len(cookies), 5, "cookies of five programs")
+
+
+@test
 def kept_matches_have_a_limit():
     """If this breaks, a host that never comes back for its matches fills the
     memory of QEMU, beside every limit that the drive has."""

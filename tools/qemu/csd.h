@@ -91,7 +91,8 @@ typedef struct CsdParams {
  * @cookie: names them
  * @next:   the first one that was not returned yet
  * @match:  all of the unit's, in device order
- * @off:    the unit, from the start of the data
+ * @pos:    of the unit on the device: the data of the Execute that comes for them
+ *          may begin elsewhere
  * @done:   its length: where a scan goes on when they are all returned
  * @stop:   the program said that the scan ends with this unit
  */
@@ -99,7 +100,7 @@ typedef struct CsdKept {
     uint64_t cookie;
     uint32_t next;
     GArray *match;
-    uint64_t off;
+    uint64_t pos;
     uint32_t done;
     bool stop;
     QTAILQ_ENTRY(CsdKept) entry;
@@ -123,9 +124,8 @@ typedef struct CsdKept {
  * @globals:  its global memory, @head.nr_globals; @initial has what the program
  *            starts with
  * @vm:       the verified program; its globals lead to @globals
- * @next_cookie: for the next set of matches that is kept
  * @nr_kept:  matches in @kept
- * @kept:     oldest first; all three under @lock, which engines take
+ * @kept:     oldest first; both under @lock, which engines take
  */
 typedef struct CsdProgram {
     uint16_t pind;
@@ -145,7 +145,6 @@ typedef struct CsdProgram {
     uint8_t **initial;
     struct bpfvm_prog *vm;
     QemuMutex lock;
-    uint64_t next_cookie;
     uint32_t nr_kept;
     QTAILQ_HEAD(, CsdKept) kept;
 } CsdProgram;
@@ -314,6 +313,8 @@ typedef struct CsdFault {
  * @programs:    by index, from 0 on; NULL where there is none
  * @prog_bytes:  PSIZE of all of them
  * @nr_active:   programs that are active
+ * @last_cookie: of matches that were kept, of any program. It never starts anew,
+ *               so that a cookie of a program that is gone names nothing. Atomic
  * @range_sets:  by RSID - 1; NULL where there is none
  * @nr_range_sets: their number
  * @engines:     params.engines, and one for the verifier at the end
@@ -341,6 +342,7 @@ struct NvmeCsd {
     CsdProgram **programs;
     uint64_t prog_bytes;
     uint32_t nr_active;
+    uint64_t last_cookie;
     CsdRangeSet **range_sets;
     uint32_t nr_range_sets;
 

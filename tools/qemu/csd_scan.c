@@ -132,17 +132,17 @@ static void csd_scan_keep(CsdExecute *ex, uint32_t next, uint32_t done, bool sto
 {
     CsdProgram *prog = ex->prog;
     CsdKept *kept = g_new0(CsdKept, 1);
-    uint64_t cookie;
+    uint64_t cookie = qatomic_inc_fetch(&ex->job.csd->last_cookie);
 
+    kept->cookie = cookie;
     kept->match = ex->match;
     kept->next = next;
-    kept->off = ex->res.cursor.off;
+    kept->pos = ex->pos + ex->res.cursor.off;
     kept->done = done;
     kept->stop = stop;
     ex->match = g_array_new(false, false, sizeof(struct blk_bpf_match));
 
     qemu_mutex_lock(&prog->lock);
-    cookie = kept->cookie = ++prog->next_cookie;
     QTAILQ_INSERT_TAIL(&prog->kept, kept, entry);
     prog->nr_kept += kept->match->len;
     while (prog->nr_kept > CSD_MAX_KEPT) {
@@ -159,13 +159,14 @@ static void csd_scan_keep(CsdExecute *ex, uint32_t next, uint32_t done, bool sto
 static CsdKept *csd_scan_claim(CsdExecute *ex)
 {
     const struct nvme_csd_cursor *cursor = &ex->res.cursor;
+    uint64_t len = MIN(ex->unit, ex->data_len - cursor->off);
     CsdProgram *prog = ex->prog;
     CsdKept *kept;
 
     qemu_mutex_lock(&prog->lock);
     QTAILQ_FOREACH(kept, &prog->kept, entry) {
-        if (kept->cookie == cursor->cookie && kept->off == cursor->off &&
-            kept->next == cursor->skip) {
+        if (kept->cookie == cursor->cookie && kept->next == cursor->skip &&
+            kept->pos == ex->pos + cursor->off && kept->done == len) {
             QTAILQ_REMOVE(&prog->kept, kept, entry);
             prog->nr_kept -= kept->match->len;
             break;
