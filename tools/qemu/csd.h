@@ -307,7 +307,6 @@ typedef struct CsdFault {
  * @slm_ns:      the SLM namespace, private to this controller, as the next
  * @cp_ns:       the CP namespace
  * @slm_mr:      the SLM: RAM
- * @window_mr:   the part of it that is in a BAR
  * @slm:         its first byte
  * @generation:  of programs and range sets
  * @programs:    by index, from 0 on; NULL where there is none
@@ -333,7 +332,6 @@ struct NvmeCsd {
     NvmeNamespace slm_ns;
     NvmeNamespace cp_ns;
     MemoryRegion slm_mr;
-    MemoryRegion window_mr;
     uint8_t *slm;
     uint64_t generation;
     uint64_t reach_changes;
