@@ -155,8 +155,8 @@ static int refuse_silent(struct csd_drive *drive, int ret, struct blk_bpf_msg *m
 {
 	return blk_bpf_refuse(msg, ret < 0 ? ret :
 			      csd_status_is_reset(ret) ? -ENOTRECOVERABLE : -EREMOTEIO,
-		"%s does not say whether it was reset, so its programs cannot be used (%s %d): try again",
-		drive->target.name, ret < 0 ? "error" : "status", ret);
+		"%s does not say whether it was reset, so its programs cannot be used (%d): try again",
+		drive->target.name, ret);
 }
 
 static int refuse_foreign(struct csd_drive *drive, struct blk_bpf_msg *msg)

@@ -163,8 +163,8 @@ static int read_globals(struct csd_run *run, struct blk_bpf_msg *msg)
 	}
 	return blk_bpf_refuse(msg, ret < 0 ? ret :
 			      csd_status_is_reset(ret) ? -ENOTRECOVERABLE : -EREMOTEIO,
-		"%s did not give the program's global variables back, which are as before this call: scan again from where it began (%s %d)",
-		drive->target.name, ret < 0 ? "error" : "status", ret);
+		"%s did not give the program's global variables back, which are as before this call: scan again from where it began (%d)",
+		drive->target.name, ret);
 }
 
 /* The program with its variables; loaded again if a reset made the drive forget. */
