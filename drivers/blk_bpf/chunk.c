@@ -95,11 +95,6 @@ static const struct blk_bpf_extent *chunk_extent(const struct scan_chunk *chunk)
 	return &chunk->job->base.extents[chunk->piece.extent];
 }
 
-static struct file *chunk_file(const struct scan_chunk *chunk)
-{
-	return chunk->job->base.devs[chunk_extent(chunk)->dev].file;
-}
-
 static void chunk_read_done(struct kiocb *iocb, long ret)
 {
 	struct scan_chunk *chunk = container_of(iocb, struct scan_chunk, iocb);
@@ -132,7 +127,6 @@ static void chunk_read_done(struct kiocb *iocb, long ret)
 void scan_chunk_read(struct scan_chunk *chunk)
 {
 	const struct blk_bpf_piece *piece = &chunk->piece;
-	struct file *file = chunk_file(chunk);
 	struct scan_job *job = chunk->job;
 	struct iov_iter iter;
 	u64 end;
@@ -145,19 +139,14 @@ void scan_chunk_read(struct scan_chunk *chunk)
 	chunk->read_len = end - chunk->base;
 	iov_iter_bvec(&iter, ITER_DEST, chunk->bvecs, chunk->nr_bvecs,
 		      chunk->read_len);
-	init_sync_kiocb(&chunk->iocb, file);
-	chunk->iocb.ki_pos = chunk->base;
-	chunk->iocb.ki_flags |= IOCB_DIRECT;
-	chunk->iocb.ki_complete = chunk_read_done;
 
 	spin_lock_irq(&job->lock);
 	chunk->state = CHUNK_READING;
 	job->nr_reading++;
 	spin_unlock_irq(&job->lock);
-	job->base.stats.reads++;
-	job->base.stats.bytes_read += chunk->read_len;
 
-	ret = vfs_iocb_iter_read(file, &chunk->iocb, &iter);
+	ret = blk_bpf_job_read(&job->base, chunk_extent(chunk)->dev, chunk->base,
+			       &iter, &chunk->iocb, chunk_read_done);
 	if (ret != -EIOCBQUEUED)
 		chunk_read_done(&chunk->iocb, ret);
 }
@@ -165,7 +154,6 @@ void scan_chunk_read(struct scan_chunk *chunk)
 /* The blocks of one unit, into their place in the buffer; waits for them. */
 static int chunk_read_unit(struct scan_chunk *chunk, u64 off, u32 len)
 {
-	struct file *file = chunk_file(chunk);
 	struct scan_job *job = chunk->job;
 	struct iov_iter iter;
 	struct kiocb iocb;
@@ -176,13 +164,8 @@ static int chunk_read_unit(struct scan_chunk *chunk, u64 off, u32 len)
 	iov_iter_bvec(&iter, ITER_DEST, chunk->bvecs, chunk->nr_bvecs,
 		      end - chunk->base);
 	iov_iter_advance(&iter, start - chunk->base);
-	init_sync_kiocb(&iocb, file);
-	iocb.ki_pos = start;
-	iocb.ki_flags |= IOCB_DIRECT;
-
-	job->base.stats.reads++;
-	job->base.stats.bytes_read += end - start;
-	ret = vfs_iocb_iter_read(file, &iocb, &iter);
+	ret = blk_bpf_job_read(&job->base, chunk_extent(chunk)->dev, start, &iter,
+			       &iocb, NULL);
 	if (ret == end - start)
 		return 0;
 	return ret < 0 ? ret : -EIO;

@@ -19,7 +19,6 @@ static int window_read(struct blk_bpf_job *job, const struct blk_bpf_match *matc
 	struct blk_bpf_window *window = &job->window;
 	u64 start = round_down(match->pos, dev->block);
 	u64 end = min(round_up(match->pos + match->len, dev->block), dev->len);
-	struct blk_bpf_submitter submitter;
 	struct iov_iter iter;
 	struct kiocb iocb;
 	struct kvec vec;
@@ -39,14 +38,7 @@ static int window_read(struct blk_bpf_job *job, const struct blk_bpf_match *matc
 	vec.iov_base = window->buf;
 	vec.iov_len = end - start;
 	iov_iter_kvec(&iter, ITER_DEST, &vec, 1, vec.iov_len);
-	init_sync_kiocb(&iocb, dev->file);
-	iocb.ki_pos = start;
-	iocb.ki_flags |= IOCB_DIRECT;
-	blk_bpf_submit_begin(&submitter);
-	ret = vfs_iocb_iter_read(dev->file, &iocb, &iter);
-	blk_bpf_submit_end(&submitter);
-	job->stats.reads++;
-	job->stats.bytes_read += vec.iov_len;
+	ret = blk_bpf_job_read(job, match->dev, start, &iter, &iocb, NULL);
 	if (ret != vec.iov_len)
 		return ret < 0 ? ret : -EIO;
 	window->dev = match->dev;

@@ -5,6 +5,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/uio.h>
 #include <linux/workqueue.h>
 
 #include "scan.h"
@@ -60,6 +61,42 @@ bool __blk_bpf_scan_submitting(void)
 	}
 	raw_spin_unlock_irqrestore(&submitters_lock, flags);
 	return found;
+}
+
+/**
+ * blk_bpf_job_read - begin to read blocks of a job's device, past the page cache
+ * @job:  the job
+ * @dev:  index of the device
+ * @pos:  on it, of the first block
+ * @iter: where to, and how much
+ * @iocb: room for the request, until @done was called
+ * @done: called when it has ended, from any context, if it is under way when this
+ *	  function returns; NULL: wait for it
+ *
+ * Programs attached to the device are not called for it. The device's own dirty
+ * pages are written back first.
+ *
+ * Context: may sleep.
+ * Return: bytes read, -EIOCBQUEUED if @done is called, or an errno.
+ */
+ssize_t blk_bpf_job_read(struct blk_bpf_job *job, u32 dev, u64 pos,
+			 struct iov_iter *iter, struct kiocb *iocb,
+			 void (*done)(struct kiocb *iocb, long ret))
+{
+	struct file *file = job->devs[dev].file;
+	struct blk_bpf_submitter submitter;
+	ssize_t ret;
+
+	init_sync_kiocb(iocb, file);
+	iocb->ki_pos = pos;
+	iocb->ki_flags |= IOCB_DIRECT;
+	iocb->ki_complete = done;
+	job->stats.reads++;
+	job->stats.bytes_read += iov_iter_count(iter);
+	blk_bpf_submit_begin(&submitter);
+	ret = vfs_iocb_iter_read(file, iocb, iter);
+	blk_bpf_submit_end(&submitter);
+	return ret;
 }
 
 /*
@@ -187,16 +224,11 @@ static struct scan_chunk *idle_chunk(struct scan_job *job)
 /* Have as many chunks under way as there may be. Return: 0 or -ENOMEM. */
 static int scan_job_submit(struct scan_job *job)
 {
-	struct blk_bpf_submitter submitter;
 	struct scan_chunk *chunk;
-	int err = 0;
 
-	blk_bpf_submit_begin(&submitter);
 	while ((chunk = idle_chunk(job))) {
-		if (IS_ERR(chunk)) {
-			err = PTR_ERR(chunk);
-			break;
-		}
+		if (IS_ERR(chunk))
+			return PTR_ERR(chunk);
 		if (!blk_bpf_job_plan(&job->base, &job->plan, job->chunk_len,
 				      &chunk->piece))
 			break;
@@ -205,25 +237,20 @@ static int scan_job_submit(struct scan_job *job)
 		spin_unlock_irq(&job->lock);
 		scan_chunk_read(chunk);
 	}
-	blk_bpf_submit_end(&submitter);
-	return err;
+	return 0;
 }
 
 /* Run a chunk in the calling task. Return: whether there was one. */
 static bool scan_job_work(struct scan_job *job)
 {
 	struct scan_chunk *chunk = job_take(job, true);
-	struct blk_bpf_submitter submitter;
 
 	if (!chunk)
 		return false;
-	if (unlikely(chunk->read_err)) {
-		blk_bpf_submit_begin(&submitter);
+	if (unlikely(chunk->read_err))
 		scan_chunk_run_slowly(chunk);
-		blk_bpf_submit_end(&submitter);
-	} else {
+	else
 		scan_chunk_run(chunk);
-	}
 	job_finish(job, chunk);
 	return true;
 }

@@ -270,6 +270,9 @@ struct blk_bpf_submitter {
 
 void blk_bpf_submit_begin(struct blk_bpf_submitter *submitter);
 void blk_bpf_submit_end(struct blk_bpf_submitter *submitter);
+ssize_t blk_bpf_job_read(struct blk_bpf_job *job, u32 dev, u64 pos,
+			 struct iov_iter *iter, struct kiocb *iocb,
+			 void (*done)(struct kiocb *iocb, long ret));
 
 /* piece.c: what is the same for pieces of all targets */
 void blk_bpf_piece_init(struct blk_bpf_piece *piece);
