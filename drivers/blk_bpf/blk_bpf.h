@@ -93,13 +93,13 @@ void blk_bpf_kernel_target_exit(void);
 u32 blk_bpf_scan_threads_max(void);
 
 extern atomic_t blk_bpf_scan_submitters;
-bool __blk_bpf_scan_submitting(void);
+bool __blk_bpf_scan_submitting(const struct gendisk *disk);
 
-/* True while the current task submits reads of a scan. */
-static __always_inline bool blk_bpf_scan_submitting(void)
+/* True while the current task submits a scan's reads of the disk. */
+static __always_inline bool blk_bpf_scan_submitting(const struct gendisk *disk)
 {
 	return unlikely(atomic_read(&blk_bpf_scan_submitters)) &&
-	       __blk_bpf_scan_submitting();
+	       __blk_bpf_scan_submitting(disk);
 }
 
 /* control.c */

@@ -225,7 +225,9 @@ static noinline void hook_any_bio(struct blk_bpf_disk *disk, struct bio *bio)
 	u32 op = bio_class(bio);
 
 	if (!(READ_ONCE(disk->ops_mask) & BIT(op)) ||
-	    bio->bi_end_io == hook_end_io || blk_bpf_scan_submitting())
+	    bio->bi_end_io == hook_end_io)
+		return;
+	if (op == BLK_BPF_OP_READ && blk_bpf_scan_submitting(bio->bi_bdev->bd_disk))
 		return;
 	if (op == BLK_BPF_OP_READ && bio_is_unreadable(bio)) {
 		hook_miss(disk, bio, op);

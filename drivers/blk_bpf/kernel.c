@@ -23,13 +23,18 @@ atomic_t blk_bpf_scan_submitters;		/* how many; spares the hook the lock */
 /**
  * blk_bpf_submit_begin - the calling task submits reads of a scan from now on
  * @submitter: on the stack until blk_bpf_submit_end()
+ * @disk:      what is read
  *
- * So that programs attached to the device are not called for what the scan
- * filters itself.
+ * So that programs attached to the disk are not called for what the scan filters
+ * itself. For all else that the task submits meanwhile they are: for dirty pages
+ * that it writes back, for memory that it reclaims, and on the disks below, for
+ * what becomes of its reads there.
  */
-void blk_bpf_submit_begin(struct blk_bpf_submitter *submitter)
+void blk_bpf_submit_begin(struct blk_bpf_submitter *submitter,
+			  const struct gendisk *disk)
 {
 	submitter->task = current;
+	submitter->disk = disk;
 	raw_spin_lock_irq(&submitters_lock);
 	list_add(&submitter->node, &submitters);
 	raw_spin_unlock_irq(&submitters_lock);
@@ -46,7 +51,7 @@ void blk_bpf_submit_end(struct blk_bpf_submitter *submitter)
 }
 EXPORT_SYMBOL_GPL(blk_bpf_submit_end);
 
-bool __blk_bpf_scan_submitting(void)
+bool __blk_bpf_scan_submitting(const struct gendisk *disk)
 {
 	struct blk_bpf_submitter *submitter;
 	bool found = false;
@@ -56,7 +61,7 @@ bool __blk_bpf_scan_submitting(void)
 		return false;
 	raw_spin_lock_irqsave(&submitters_lock, flags);
 	list_for_each_entry(submitter, &submitters, node) {
-		if (submitter->task == current)
+		if (submitter->task == current && submitter->disk == disk)
 			found = true;
 	}
 	raw_spin_unlock_irqrestore(&submitters_lock, flags);
@@ -93,7 +98,7 @@ ssize_t blk_bpf_job_read(struct blk_bpf_job *job, u32 dev, u64 pos,
 	iocb->ki_complete = done;
 	job->stats.reads++;
 	job->stats.bytes_read += iov_iter_count(iter);
-	blk_bpf_submit_begin(&submitter);
+	blk_bpf_submit_begin(&submitter, job->devs[dev].bdev->bd_disk);
 	ret = vfs_iocb_iter_read(file, iocb, iter);
 	blk_bpf_submit_end(&submitter);
 	return ret;

@@ -262,13 +262,20 @@ void blk_bpf_target_unregister(struct blk_bpf_target *target);
 
 /* kernel.c: reads that programs attached to the device do not see */
 
-/* Of the task that submits them. */
+/**
+ * struct blk_bpf_submitter - a task that submits reads of a scan
+ * @node: in the list of all; under its lock
+ * @task: the task
+ * @disk: what it reads
+ */
 struct blk_bpf_submitter {
 	struct list_head node;
 	const struct task_struct *task;
+	const struct gendisk *disk;
 };
 
-void blk_bpf_submit_begin(struct blk_bpf_submitter *submitter);
+void blk_bpf_submit_begin(struct blk_bpf_submitter *submitter,
+			  const struct gendisk *disk);
 void blk_bpf_submit_end(struct blk_bpf_submitter *submitter);
 ssize_t blk_bpf_job_read(struct blk_bpf_job *job, u32 dev, u64 pos,
 			 struct iov_iter *iter, struct kiocb *iocb,

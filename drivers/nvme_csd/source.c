@@ -205,7 +205,7 @@ int csd_fill(struct csd_piece *piece)
 		return err;
 	job->stats.reads++;
 	job->stats.bytes_read += piece->fill_bytes;
-	blk_bpf_submit_begin(&submitter);
+	blk_bpf_submit_begin(&submitter, dev->bdev->bd_disk);
 	switch (source_of(piece)->way) {
 	case WAY_NEAR:
 		fill_near(piece);

@@ -10,6 +10,7 @@ import threading
 import blkbpf_abi as abi
 import disks
 import oracle
+from attaching import Attached
 from disks import opened
 from ktap import cleanup, expect, run, test
 from programs import Seen, borrow
@@ -145,6 +146,37 @@ def a_scan_is_not_seen_by_what_is_attached():
                "calls and bios of the attached program")
         disks.DirectFile(DISK).read(8192, 4096)
         expect(Seen(attached).positions(), [(8192, 4096)], "a read beside it")
+
+
+@test
+def what_a_scan_has_written_back_is_seen_by_what_is_attached():
+    """If this breaks, who writes to the page cache and then scans hides the write
+    from those who watch the disk."""
+    attached = Attached(DISK, flags=abi.WRITES | abi.NO_READS)
+    fd = opened(DISK, os.O_RDWR)
+    for threads, pos in ((1, 8192), (4, 1 << 20)):
+        os.pwrite(fd, DATA[pos:pos + 4096], pos)
+        with abi.Control() as control:
+            control.scan(loaded("probe", "probe_4096_0").fd, opened(DISK), None,
+                         (0,), threads=threads)
+    expect(attached.seen().positions(), [(8192, 4096), (1 << 20, 4096)], "writes")
+
+
+@test
+def a_scan_of_an_upper_layer_is_seen_below():
+    """If this breaks, who watches a disk does not see it read by way of another
+    device."""
+    length = 4 << 20
+    upper = disks.Mapped(f"0 {length // 512} linear {DISK} 2048").path
+    above, below = Attached(upper), Attached(DISK)
+    with abi.Control() as control:
+        found = control.scan(loaded("probe", "probe_4096_0").fd, opened(upper),
+                             None, (3,))
+    expect_matches(found.matches, oracle.heads(
+        DATA[1 << 20:(1 << 20) + length], [(0, length)], 3, 4096), "the scan")
+    expect(above.counters().bios, 0, "bios seen above")
+    expect((below.counters().bytes, below.counters().missed), (length, 0),
+           "bytes seen and missed below")
 
 
 @test
