@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The kernel target: which chunks are read, which are run, and by whom. */
 #include <linux/freezer.h>
+#include <linux/memcontrol.h>
 #include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -139,12 +141,14 @@ static void job_finish(struct scan_job *job, struct scan_chunk *chunk)
 static void worker_fn(struct work_struct *work)
 {
 	struct scan_worker *worker = container_of(work, struct scan_worker, work);
+	struct mem_cgroup *old = set_active_memcg(worker->job->memcg);
 	struct scan_chunk *chunk;
 
 	while ((chunk = job_take(worker->job, false))) {
 		scan_chunk_run(chunk);
 		job_finish(worker->job, chunk);
 	}
+	set_active_memcg(old);
 }
 
 /* How many CPUs are worth it: none waits for less than a few chunks. */
@@ -189,6 +193,7 @@ static int kernel_start(struct blk_bpf_job *base, struct blk_bpf_msg *msg)
 			       GFP_KERNEL_ACCOUNT);
 	if (!job->workers)
 		return blk_bpf_refuse(msg, -ENOMEM, "no memory for a scan");
+	job->memcg = get_mem_cgroup_from_mm(current->mm);
 	job->nr_workers = threads - 1;
 	for (i = 0; i < job->nr_workers; i++) {
 		job->workers[i].job = job;
@@ -380,6 +385,7 @@ static void kernel_free(struct blk_bpf_job *base)
 	list_for_each_entry_safe(chunk, next, &job->idle, node)
 		scan_chunk_free(chunk);
 	kfree(job->workers);
+	mem_cgroup_put(job->memcg);
 }
 
 static const struct blk_bpf_target_ops kernel_ops = {

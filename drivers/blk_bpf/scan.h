@@ -17,6 +17,8 @@
 #include "run.h"
 #include "target.h"
 
+struct mem_cgroup;
+
 /* Bytes of units in a chunk; with what it sees beyond, at most 1 MiB a bio. */
 #define CHUNK_BYTES	(512U << 10)
 /* Calls in a chunk, so that a signal is seen soon though units are small. */
@@ -93,6 +95,8 @@ struct scan_worker {
  * @chunks:   in use, in order; @idle: the others. The scanning task's
  * @nr_chunks: how many there are; @max_chunks: may be
  * @workers, @nr_workers: other CPUs' share; @next_worker: whose turn it is
+ * @memcg:    whom the workers' memory is charged to: who began the scan; a
+ *	      reference, or NULL
  */
 struct scan_job {
 	struct blk_bpf_job base;
@@ -110,6 +114,7 @@ struct scan_job {
 	struct scan_worker *workers;
 	u32 nr_workers;
 	u32 next_worker;
+	struct mem_cgroup *memcg;
 };
 
 extern struct workqueue_struct *blk_bpf_scan_wq;

@@ -11,7 +11,7 @@ import blkbpf_abi as abi
 import disks
 import oracle
 from attaching import Attached
-from disks import opened
+from disks import opened, read_attribute, write_attribute
 from ktap import cleanup, expect, run, test
 from programs import Seen, borrow
 from scans import expect_matches, loaded
@@ -209,6 +209,36 @@ def a_scan_runs_beside_attached_programs_under_load():
         expect(control.get(number).bios, reads, "bios that were presented")
     expect(sorted(Seen(attached).positions()),
            [(n * 4096, 4096) for n in range(reads)], "live reads")
+
+
+def kernel_memory(group):
+    """Bytes of the kernel's that are charged to it."""
+    stat = dict(line.split() for line in
+                read_attribute(f"{group}/memory.stat").splitlines())
+    return int(stat["kernel"])
+
+
+@test
+def what_other_cpus_find_is_charged_to_who_scans():
+    """If this breaks, who may scan takes memory that the limit of their cgroup does
+    not count."""
+    root, group = "/sys/fs/cgroup", "/sys/fs/cgroup/scan"
+    write_attribute(f"{root}/cgroup.subtree_control", "+memory")
+    os.mkdir(group)
+    cleanup(os.rmdir, group)
+    cleanup(write_attribute, f"{root}/cgroup.procs", os.getpid())
+    program, device = loaded("flood"), opened(DISK)
+    write_attribute(f"{group}/cgroup.procs", os.getpid())
+    chunk, ahead, many = 512 << 10, 15, 60000
+    with abi.Control() as control:
+        # Nothing in the first chunk, which takes so long that all others are done.
+        found = control.scan(program.fd, device, None, (many, chunk, 100000), room=1,
+                             threads=4)
+        expect((found.status, found.matches), (abi.FULL, [(chunk, 1)]), "the scan")
+        kept = kernel_memory(group)
+    kept -= kernel_memory(group)
+    # Two units of a chunk are enough for it to end.
+    expect(kept > ahead * 2 * many * 16, what=f"charged: {kept} bytes")
 
 
 if __name__ == "__main__":
