@@ -368,7 +368,9 @@ static void chunk_drop_unit(struct scan_chunk *chunk)
 }
 
 /*
- * Some units in one go: what surrounds a call is shared by them.
+ * Some units in one go: what surrounds a call is shared by them. One whose matches
+ * go over the end of a page is the last of them, so that those of a breath, which
+ * are counted at its end, fill few pages, or are of one unit.
  *
  * Return: whether there are more to run.
  */

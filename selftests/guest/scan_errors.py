@@ -124,6 +124,18 @@ def emits_of_one_call_have_a_limit_that_is_an_error():
     expect(error.found.matches, [], "of a unit that could not be done")
 
 
+@test
+def a_chunk_ends_with_the_unit_that_has_enough_matches():
+    """If this breaks, a program makes a chunk keep many times the memory that it
+    should."""
+    for many, units in ((abi.EMIT_MAX, 1), (abi.EMIT_MAX - 1, 2), (256, 128)):
+        with abi.Control() as control:
+            found = scan(control, loaded("flood"), DISK, None, (many, 0), room=0,
+                         threads=1)
+        expect((found.status, found.stats.units), (abi.FULL, units),
+               f"units that were run, of {many} matches each")
+
+
 def check_bad_blocks(path, bad, ranges, unit, overlap):
     """The device fails where bad = (first byte, end) is read."""
     program = loaded("pair", f"pair_{overlap}")
