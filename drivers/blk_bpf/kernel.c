@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The kernel target: which chunks are read, which are run, and by whom. */
-#include <linux/freezer.h>
 #include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
@@ -288,10 +287,15 @@ static bool job_has_work(struct scan_job *job)
 	return work;
 }
 
-/* Return: 0 when there is something to do, -ERESTARTSYS for a signal. */
+/*
+ * A task that is to be frozen is woken as by a signal, and freezes on its way to
+ * user space: not here, with the file's lock held and reads under way.
+ *
+ * Return: 0 when there is something to do, -ERESTARTSYS for a signal.
+ */
 static int scan_job_wait(struct scan_job *job)
 {
-	return wait_event_freezable(job->wait, job_has_work(job));
+	return wait_event_interruptible(job->wait, job_has_work(job));
 }
 
 static bool job_is_reading(struct scan_job *job)

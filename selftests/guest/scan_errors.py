@@ -2,17 +2,20 @@
 # SPDX-License-Identifier: GPL-2.0
 # kernels: stock debug
 # vm: --smp 2 --timeout 300 --nvme {img:2M}
-"""Scans that cannot end well: of bad programs and of bad devices."""
+"""Scans that cannot end well: of bad programs, of bad devices, and by tasks that
+are frozen."""
 
 import ctypes
 import errno
 import mmap
+import os
+import time
 
 import blkbpf_abi as abi
 import disks
 import oracle
-from disks import opened
-from ktap import (expect, expect_in, expect_raises, run, test,
+from disks import opened, read_attribute, write_attribute
+from ktap import (cleanup, expect, expect_in, expect_raises, run, sh, skip, test,
                   test_each)
 from programs import borrow
 from scans import expect_matches, loaded
@@ -234,6 +237,77 @@ def after_an_error_the_file_is_as_new():
             found = scan(control, loaded("probe", "probe_4096_0"), DISK, None,
                          (3,))
             expect_matches(found.matches, wanted, "after an error")
+
+
+class Freezer:
+    """The processes in it stop, as all do when the machine is suspended."""
+
+    FOLDER = "/tmp/freezer"
+
+    def __init__(self):
+        os.makedirs(self.FOLDER, exist_ok=True)
+        if sh(["mount", "-t", "cgroup", "-o", "freezer", "none", self.FOLDER],
+              check=False).returncode:
+            skip("this kernel has no freezer of version 1")
+        cleanup(sh, ["umount", self.FOLDER])
+        self.group = f"{self.FOLDER}/test"
+        os.mkdir(self.group)
+        cleanup(os.rmdir, self.group)
+
+    def add(self, process):
+        write_attribute(f"{self.group}/cgroup.procs", process)
+
+    def freeze(self):
+        write_attribute(f"{self.group}/freezer.state", "FROZEN")
+        wait_for(lambda: read_attribute(f"{self.group}/freezer.state") == "FROZEN")
+
+    def thaw(self):
+        write_attribute(f"{self.group}/freezer.state", "THAWED")
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        expect(time.monotonic() < end, what="it came in time")
+        time.sleep(0.01)
+
+
+def sleeps(process):
+    """Where a signal would wake it."""
+    return read_attribute(f"/proc/{process}/stat").rpartition(")")[2].split()[0] == "S"
+
+
+@test
+def freezing_interrupts_a_scan():
+    """If this breaks, a task is frozen while it holds its file's lock, and others
+    that wait for it keep the machine from being suspended."""
+    freezer = Freezer()
+    disk = disks.NullBlk(size=2, irqmode=2, completion_nsec=2_000_000_000)
+    control = abi.Control()
+    cleanup(control.close)
+    program, device = loaded("probe", "probe_4096_0"), opened(disk.path)
+    told, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        status = 255
+        try:
+            status = control.scan(program.fd, device, None, (0,), threads=1).status
+        finally:
+            os.write(tell, bytes([status]))
+            os._exit(0)
+    os.close(tell)
+    with open(told, "rb") as answer:
+        try:
+            freezer.add(child)
+            reading = f"/sys/block/{disk.disk}/inflight"
+            wait_for(lambda: read_attribute(reading).split()[0] != "0" and
+                     sleeps(child))
+            freezer.freeze()
+            freezer.thaw()
+            expect(answer.read(1), bytes([abi.INTERRUPTED]), "status")
+        finally:
+            freezer.thaw()
+            os.waitpid(child, 0)
 
 
 if __name__ == "__main__":
