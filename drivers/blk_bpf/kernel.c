@@ -132,7 +132,8 @@ static struct scan_chunk *job_take(struct scan_job *job, bool may_read)
 static void job_finish(struct scan_job *job, struct scan_chunk *chunk)
 {
 	spin_lock_irq(&job->lock);
-	chunk->state = CHUNK_DONE;
+	/* Pairs with chunk_is_done(), which does not take the lock. */
+	smp_store_release(&chunk->state, CHUNK_DONE);
 	wake_up(&job->wait);
 	spin_unlock_irq(&job->lock);
 }
@@ -266,7 +267,7 @@ static bool scan_job_work(struct scan_job *job)
 
 static bool chunk_is_done(const struct scan_chunk *chunk)
 {
-	/* Pairs with the lock in job_finish(). */
+	/* Pairs with job_finish(). */
 	return smp_load_acquire(&chunk->state) == CHUNK_DONE;
 }
 
