@@ -191,7 +191,10 @@ static void hook_end_io(struct bio *bio)
 		bio->bi_end_io(bio);
 }
 
-/* The bytes of peer-to-peer memory are not for the CPU to read. */
+/*
+ * The bytes of peer-to-peer memory are not for the CPU to read. What is behind the
+ * first page is looked at by who shows it.
+ */
 static __always_inline bool bio_is_unreadable(const struct bio *bio)
 {
 	return bio_has_data((struct bio *)bio) &&

@@ -7,6 +7,7 @@
  * that nest on top of it take the next frame.
  */
 #include <linux/bio.h>
+#include <linux/memremap.h>
 #include <linux/percpu.h>
 #include <linux/preempt.h>
 #include <linux/timex.h>
@@ -212,6 +213,33 @@ static noinline void present_nodata(struct blk_bpf_frame *frame,
 }
 
 /*
+ * Whether memory of another PCI device is among what was read. The probe has
+ * looked at where the bio begins, but each buffer of a readv() may be of another
+ * kind.
+ */
+static bool walk_is_unreadable(const struct data_walk *walk, u32 len)
+{
+	struct bvec_iter iter = walk->iter;
+	struct bio_vec bvec;
+
+	if (!IS_ENABLED(CONFIG_PCI_P2PDMA))
+		return false;
+	for (iter.bi_size = len; iter.bi_size;
+	     bvec_iter_advance_single(walk->bvecs, &iter, bvec.bv_len)) {
+		bvec = mp_bvec_iter_bvec(walk->bvecs, iter);
+		if (is_pci_p2pdma_page(bvec.bv_page))
+			return true;
+	}
+	return false;
+}
+
+static void present_missed(struct blk_bpf_att *att, u32 op, u64 pos, u64 len)
+{
+	blk_bpf_att_missed(att, pos, len);
+	blk_bpf_event(att, BLK_BPF_EVENT_MISSED, op, pos, len, 0);
+}
+
+/*
  * The part of a bio that lies in the attached partition.
  *
  * Return: false if there is none.
@@ -236,7 +264,7 @@ static noinline void present_any(const struct bpf_prog *prog,
 				 const struct blk_bpf_hook *hook,
 				 struct bio *bio)
 {
-	const struct blk_bpf_att *att = frame->att;
+	struct blk_bpf_att *att = frame->att;
 	struct data_walk walk = { .bvecs = bio->bi_io_vec, .iter = hook->iter };
 	u64 pos = (u64)hook->iter.bi_sector << SECTOR_SHIFT;
 	u32 len = hook->iter.bi_size;
@@ -249,6 +277,10 @@ static noinline void present_any(const struct bpf_prog *prog,
 	frame->run.kctx.u.op = hook->op;
 	pos -= att->start;
 	if (hook->op == BLK_BPF_OP_READ && len) {
+		if (unlikely(walk_is_unreadable(&walk, len))) {
+			present_missed(att, hook->op, pos, len);
+			return;
+		}
 		walk_map(&walk);
 		present_data(frame, prog, bio, &walk, pos, len);
 	} else {
@@ -379,10 +411,7 @@ void blk_bpf_present_missed(struct blk_bpf_disk *disk, u64 seq, u32 op,
 		u64 from = max(pos, att->start), to = min(end, att->end);
 
 		if (att_prog(att, seq, op) && from <= to &&
-		    (from < to || !iter->bi_size)) {
-			blk_bpf_att_missed(att, from - att->start, to - from);
-			blk_bpf_event(att, BLK_BPF_EVENT_MISSED, op,
-				      from - att->start, to - from, 0);
-		}
+		    (from < to || !iter->bi_size))
+			present_missed(att, op, from - att->start, to - from);
 	}
 }

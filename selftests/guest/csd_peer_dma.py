@@ -12,6 +12,7 @@ has the same scans on a kernel without peer-to-peer DMA.
 
 import errno
 import json
+import mmap
 import os
 import re
 import subprocess
@@ -21,6 +22,8 @@ import blkbpf_abi as abi
 import csds
 import disks
 import oracle
+import p2pmem
+from attaching import Attached
 from disks import opened
 from ktap import cleanup, expect, expect_in, run, test
 from ngdrive import Drive
@@ -243,6 +246,26 @@ def the_drive_is_unbound_while_peers_write_to_it():
     csds.wait_for_drives([DRIVE])
     expect_matches(scan(PEERS).matches, pairs(0) + pairs(1) + pairs(2), "afterwards")
     expect_window_free()
+
+
+@test
+def reads_into_a_drives_memory_are_missed_and_not_looked_at():
+    """If this breaks, the CPU reads another device's memory to show it to a program:
+    where such a buffer is not the first of a readv()."""
+    attached = Attached(PEERS[0])
+    memory = p2pmem.Memory(DEVICE, UNIT)
+    cleanup(memory.close)
+    ordinary, fd = mmap.mmap(-1, UNIT), opened(PEERS[0], os.O_RDONLY | os.O_DIRECT)
+    for number, buffers in enumerate(((memory.map,), (memory.map, ordinary),
+                                      (ordinary, memory.map)), 1):
+        length = UNIT * len(buffers)
+        expect(os.preadv(fd, buffers, 0), length, "bytes read")
+        expect((attached.counters().missed, attached.counters().runs), (number, 0),
+               f"missed and shown, of {len(buffers)} buffers")
+    expect(attached.control.missed(attached.id, 1)[0], [(0, 2 * UNIT)],
+           "extents that were missed")
+    os.preadv(fd, [ordinary], 0)
+    expect(attached.counters().runs, 1, "a read of ordinary memory")
 
 
 if __name__ == "__main__":
