@@ -417,9 +417,14 @@ static void chunk_run_units(struct scan_chunk *chunk)
 	} while (chunk_run_breath(chunk, units) && chunk_is_wanted(chunk));
 }
 
-/* The same, with a read of its own for every unit. */
+/*
+ * The same, with a read of its own for every unit. If the bytes of matches are
+ * wanted it ends behind a unit that has some: the next could share blocks with it,
+ * and would read them anew before these are copied.
+ */
 static void chunk_read_and_run_units(struct scan_chunk *chunk)
 {
+	const bool data = chunk->job->base.flags & BLK_BPF_SCAN_DATA;
 	const u32 unit = chunk->job->base.unit;
 
 	do {
@@ -430,7 +435,8 @@ static void chunk_read_and_run_units(struct scan_chunk *chunk)
 		if (chunk->piece.err)
 			return;
 		chunk_breathe(chunk);
-	} while (chunk_run_breath(chunk, 1) && chunk_is_wanted(chunk));
+	} while (chunk_run_breath(chunk, 1) && chunk_is_wanted(chunk) &&
+		 !(data && chunk->piece.matches));
 }
 
 static void chunk_run_timed(struct scan_chunk *chunk, bool read)
@@ -473,7 +479,7 @@ void scan_chunk_run(struct scan_chunk *chunk)
  * @chunk: RUNNING, and the caller's; it becomes DONE
  *
  * Unit by unit, so that one bad block costs no match before it and the cursor
- * names its unit.
+ * names its unit. All of them, or as for scan_chunk_run(), or to the next match.
  *
  * Context: the scanning task: it submits, and may sleep.
  */

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import mmap
 import os
+import threading
 import time
 
 import blkbpf_abi as abi
@@ -211,6 +212,38 @@ def errors_of_a_blk_mq_device_are_the_devices():
     disks.write_all(disk.path, DATA)
     disk.set("badblocks", "+3000-3000")
     check_bad_blocks(disk.path, (3000 * 512, 3001 * 512), [(0, SIZE)], 4096, 1)
+
+
+@test
+def bytes_of_matches_before_a_bad_block_are_what_the_program_saw():
+    """If this breaks, a block that is read again for the next unit replaces the
+    bytes of a match that have not been handed out."""
+    disk = disks.NullBlk(size=2, blocksize=4096)
+    bad = 480 << 10
+    disk.set("badblocks", f"+{bad // 512}-{bad // 512}")
+    file, stop = disks.DirectFile(disk.path, os.O_RDWR), threading.Event()
+
+    def write():
+        while not stop.is_set():
+            for byte in b"\0\1":
+                file.write(0, bytes([byte]) * bad)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(10):
+            with abi.Control() as control:
+                error = expect_raises(
+                    abi.Refused, scan, control, loaded("probe", "probe_512_0"),
+                    disk.path, None, (1,), flags=abi.DATA, data_len=1 << 20,
+                    errno=errno.EIO)
+            found = error.found
+            expect(error.arg.cursor.pos, bad, "cursor")
+            expect(found.data[::512].count(1), 0,
+                   "units that begin with 1, of those that begin with 0")
+    finally:
+        stop.set()
+        writer.join()
 
 
 @test
