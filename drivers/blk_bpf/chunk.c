@@ -275,12 +275,15 @@ static bool is_sorted(const struct blk_bpf_match *array, u32 nr)
 static void chunk_sort_unit(struct scan_chunk *chunk)
 {
 	struct blk_bpf_run *run = &chunk->run;
+	struct blk_bpf_match *array;
 	u32 nr = run->emitted;
-	struct blk_bpf_match *array = run->out + run->nr - nr;
 
-	if (unlikely(run->nr < nr))
+	if (unlikely(run->nr < nr)) {
 		chunk->unsorted = true;
-	else if (!is_sorted(array, nr))
+		return;
+	}
+	array = run->out + run->nr - nr;
+	if (!is_sorted(array, nr))
 		sort(array, nr, sizeof(*array), blk_bpf_match_cmp, NULL);
 }
 
@@ -399,7 +402,8 @@ static bool chunk_run_breath(struct scan_chunk *chunk, u32 units)
 			return false;
 		}
 	}
-	return more && chunk->piece.done < chunk->piece.len && chunk->piece.matches < BLK_BPF_PIECE_MATCHES;
+	return more && chunk->piece.done < chunk->piece.len &&
+	       chunk->piece.matches < BLK_BPF_PIECE_MATCHES;
 }
 
 /* Whether the scan is about to return; the rest of the chunk can wait for it. */
