@@ -88,11 +88,12 @@ struct scan_worker {
  * @base:     what it is
  * @chunk_len: bytes of units in a whole chunk, a multiple of the unit
  * @plan:     the first unit that no chunk has
- * @lock:     protects chunks' states, and @nr_reading; irq-safe
+ * @lock:     protects chunks' states, the list @chunks, and @nr_reading; irq-safe
  * @nr_reading: requests under way
  * @pausing:  no chunk is to be run any more; under @lock
  * @wait:     the scanning task, for a chunk to become READY or DONE
- * @chunks:   in use, in order; @idle: the others. The scanning task's
+ * @chunks:   in use, in order; changed by the scanning task alone, which so
+ *	      needs @lock only to change it; @idle: the others, its alone
  * @nr_chunks: how many there are; @max_chunks: may be
  * @workers, @nr_workers: other CPUs' share; @next_worker: whose turn it is
  * @memcg:    whom the workers' memory is charged to: who began the scan; a

@@ -445,7 +445,7 @@ enum blk_bpf_scan_status {
 	BLK_BPF_SCAN_DONE	 = 0,	/* all ranges */
 	BLK_BPF_SCAN_FULL	 = 1,	/* no room for the next match */
 	BLK_BPF_SCAN_STOPPED	 = 2,	/* the program returned BLK_BPF_STOP */
-	BLK_BPF_SCAN_INTERRUPTED = 3,	/* a signal */
+	BLK_BPF_SCAN_INTERRUPTED = 3,	/* a signal, the freezer's too */
 };
 
 /**
@@ -538,7 +538,8 @@ struct blk_bpf_scan_path {
  * @prog_fd:     struct_ops map of type blk_bpf_ops, loaded and updated
  * @dev_fd:      block device, opened for reading
  * @unit:        bytes a call, any size up to BLK_BPF_UNIT_MAX; 0: the program's
- * @threads:     most CPUs to use; 0: the kernel chooses, 1: the caller alone
+ * @threads:     most CPUs to use; 0: the kernel chooses, 1: the caller alone; not
+ *		 looked at by a call that goes on with the scan that the file keeps
  * @ranges:      user pointer to an array of struct blk_bpf_range, or 0
  * @nr_ranges:   its length; 0: the whole device; times the number of devices, at
  *		 most BLK_BPF_RANGES_MAX
