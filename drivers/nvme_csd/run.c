@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A drive as a target of blk_bpf: its scans, and who does what when. */
-#include <linux/freezer.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
@@ -536,9 +535,9 @@ static int wait_for_room(struct csd_run *run, struct csd_piece *piece)
 
 	if (run->again || !alone || run->nr_slots) {
 		run->again = false;
-		if (wait_event_freezable_timeout(drive->slm_wait,
-						 csd_drive_is_dead(drive),
-						 msecs_to_jiffies(AGAIN_MS)) < 0)
+		if (wait_event_interruptible_timeout(drive->slm_wait,
+						     csd_drive_is_dead(drive),
+						     msecs_to_jiffies(AGAIN_MS)) < 0)
 			return -ERESTARTSYS;
 		csd_slots_free(run);
 		return 0;
@@ -551,8 +550,8 @@ static int wait_for_room(struct csd_run *run, struct csd_piece *piece)
 
 static int wait_for_events(struct csd_run *run)
 {
-	return wait_event_freezable(run->wait, has_events(run) ||
-						csd_drive_is_dead(run->drive));
+	return wait_event_interruptible(run->wait, has_events(run) ||
+					csd_drive_is_dead(run->drive));
 }
 
 /* The drive is gone: the head is what the scan ends at. */
