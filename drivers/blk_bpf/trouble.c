@@ -38,13 +38,14 @@ static void eject(struct blk_bpf_frame *frame, const struct bpf_prog *prog,
 		va_end(args);
 		att->exit = exit;
 		att->state = BLK_BPF_STATE_EJECTED;
+		/* The list's own is there: att_end() needs this lock before. */
+		blk_bpf_att_get(att);
 	}
 	raw_spin_unlock_irqrestore(&att->lock, flags);
 	if (!first)
 		return;
 	blk_bpf_event(att, BLK_BPF_EVENT_EJECTED, exit.op, exit.pos, exit.len,
 		      event);
-	blk_bpf_att_get(att);
 	if (!queue_work(blk_bpf_wq, &att->ejected))
 		blk_bpf_att_put(att);
 }
