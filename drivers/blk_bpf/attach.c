@@ -121,18 +121,15 @@ static int att_alloc_frames(struct blk_bpf_att *att)
 	return 0;
 }
 
-/* Calls @prog, or nothing, from now on. Takes over the caller's reference. */
-static void att_set_prog(struct blk_bpf_att *att, struct bpf_prog *prog)
+/*
+ * Takes over a reference to what att->prog has become. Who is calling the
+ * program before it is given a grace period by bpf-core.
+ */
+static void att_hold(struct blk_bpf_att *att, struct bpf_prog *prog)
 {
-	struct bpf_prog *old = att->held;
-
+	if (att->held)
+		bpf_prog_put(att->held);
 	att->held = prog;
-	raw_spin_lock_irq(&att->lock);
-	rcu_assign_pointer(att->prog, prog);
-	raw_spin_unlock_irq(&att->lock);
-	/* Who is calling it is given a grace period by bpf-core. */
-	if (old)
-		bpf_prog_put(old);
 }
 
 /* No program any more, and nobody to follow. */
@@ -140,11 +137,12 @@ static void att_end(struct blk_bpf_att *att)
 {
 	lockdep_assert_held(&blk_bpf_attach_mutex);
 	blk_bpf_disk_del_att(att);
-	att_set_prog(att, NULL);
 	raw_spin_lock_irq(&att->lock);
+	RCU_INIT_POINTER(att->prog, NULL);
 	att->state = BLK_BPF_STATE_GONE;
 	blk_bpf_stream_end_all(att);
 	raw_spin_unlock_irq(&att->lock);
+	att_hold(att, NULL);
 	if (att->dev) {
 		put_device(att->dev);
 		att->dev = NULL;
@@ -188,14 +186,16 @@ static void att_set_program(struct blk_bpf_att *att,
 	bpf_prog_inc(program->prog);
 	att->unit = program->ops->unit;
 	att->overlap = program->ops->overlap;
+	/* In one: an ejection is of the old program and forgotten, or of the new. */
 	raw_spin_lock_irq(&att->lock);
 	memcpy(att->name, program->ops->name, sizeof(att->name));
 	att->state = BLK_BPF_STATE_LIVE;
 	att->reason[0] = '\0';
 	memset(&att->exit, 0, sizeof(att->exit));
+	rcu_assign_pointer(att->prog, program->prog);
 	raw_spin_unlock_irq(&att->lock);
 	att_forgive(att);
-	att_set_prog(att, program->prog);
+	att_hold(att, program->prog);
 }
 
 /**
