@@ -111,7 +111,6 @@ static int att_alloc_frames(struct blk_bpf_att *att)
 			struct blk_bpf_frame *frame = blk_bpf_att_frame(att, cpu, i);
 
 			frame->att = att;
-			frame->credit = att->slack;
 			frame->run.out = frame->matches;
 			frame->run.cap = BLK_BPF_FRAME_MATCHES;
 			frame->run.more = blk_bpf_frame_flush;
@@ -175,8 +174,7 @@ static void att_forgive(struct blk_bpf_att *att)
 		return;
 	for_each_possible_cpu(cpu) {
 		for (i = 0; i < BLK_BPF_CONTEXTS; i++)
-			WRITE_ONCE(blk_bpf_att_frame(att, cpu, i)->credit,
-				   att->slack);
+			WRITE_ONCE(blk_bpf_att_frame(att, cpu, i)->payer, NULL);
 	}
 }
 

@@ -39,6 +39,7 @@ struct blk_bpf_counters {
  * @hook:    of the bio that is being presented, for events
  * @att:     whose frame this is
  * @began:   when, in cycles
+ * @payer:   the program that @credit is of; NULL: all of it is to be had
  * @credit:  by how much calls were shorter than their budget, at most
  *	     @att->slack, as of the last look (cycles)
  * @paid_runs, @paid_cycles: the counters that this is computed from
@@ -52,6 +53,7 @@ struct blk_bpf_frame {
 	struct blk_bpf_att *att;
 	u64 began;
 	struct blk_bpf_counters count;
+	const struct bpf_prog *payer;
 	s64 credit;
 	u64 paid_runs;
 	u64 paid_cycles;

@@ -92,16 +92,23 @@ bool blk_bpf_overran(struct blk_bpf_frame *frame, const struct bpf_prog *prog)
 	u64 runs = count->runs + count->whole;
 	s64 credit, earned;
 
+	/* A call of the old program may end after an update: it pays for itself. */
+	if (READ_ONCE(frame->payer) != prog) {
+		WRITE_ONCE(frame->payer, prog);
+		frame->credit = att->slack;
+		frame->paid_runs = runs;
+		frame->paid_cycles = count->cycles;
+	}
 	if (check_mul_overflow(runs - frame->paid_runs, att->budget, &earned) ||
 	    earned > S64_MAX / 2)
 		earned = S64_MAX / 2;
 	/* What earlier presentations took; this one's part, if seen, not twice. */
-	credit = READ_ONCE(frame->credit) + earned -
+	credit = frame->credit + earned -
 		 (s64)(count->cycles - frame->paid_cycles);
 	credit = min(credit, att->slack) - took;
 	frame->paid_runs = runs;
 	frame->paid_cycles = count->cycles + took;
-	WRITE_ONCE(frame->credit, credit);
+	frame->credit = credit;
 	if (likely(credit >= 0))
 		return false;
 

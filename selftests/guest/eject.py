@@ -14,10 +14,11 @@ import json
 import os
 import select
 import socket
+import threading
 
 import blkbpf_abi as abi
 import disks
-from attaching import Attached
+from attaching import Attached, settled
 from disks import DirectFile, opened
 from ktap import (cleanup, diag, expect, expect_in, expect_match, expect_raises,
                   run, sh, test, test_each)
@@ -53,6 +54,11 @@ def slow(path=DISK, where=EVERYWHERE, ns=SLOW_NS, **kwargs):
 
 def calls(attached):
     return attached.counters().runs
+
+
+def calls_of(program):
+    """How often one was called: its first global variable."""
+    return int.from_bytes(program.globals()[:8], "little")
 
 
 def reads(file, nr, pos=0, size=UNIT):
@@ -184,6 +190,42 @@ def a_new_program_does_not_owe_what_the_old_one_did():
     expect((calls(attached), attached.counters().state),
            (before + 1, abi.LIVE), "calls, and state, of the new program")
     read_until_ejected(attached, file)
+
+
+def reading_on_cpu_0(path, size):
+    """A thread that reads the beginning there."""
+    file = DirectFile(path)
+
+    def work():
+        os.sched_setaffinity(0, {0})
+        file.read(0, size)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+@test
+def what_an_update_overtakes_is_not_charged_to_the_new_program():
+    """If this breaks, a mended program is ejected for the last calls of the
+    broken one, which ended after the update."""
+    null = disks.NullBlk(size=4, irqmode=0)
+    new = borrow("slow")
+    os.sched_setaffinity(0, {1})
+    cleanup(os.sched_setaffinity, 0, {0, 1})
+    attached = slow(null.path, budget_ns=BUDGET)
+    # All of these take far longer than the slack, one does not.
+    thread = reading_on_cpu_0(null.path, 64 * UNIT)
+    expect(settled(lambda: calls_of(attached.program) > 0, True), True,
+           "the old program is called")
+    update_link(attached.link, new)
+    expect(thread.is_alive(), what="its bio is not through yet")
+    thread.join()
+    expect(attached.counters().time_ns > abi.BUDGET_SLACK_NS,
+           what="the old program has used up its time")
+    reading_on_cpu_0(null.path, UNIT).join()
+    expect((calls_of(new), attached.counters().state), (1, abi.LIVE),
+           "calls and state of the new program")
 
 
 @test
