@@ -174,8 +174,8 @@ blk_bpf_att_frame(const struct blk_bpf_att *att, unsigned int cpu,
 /**
  * struct blk_bpf_disk - a whole disk with at least one attachment
  * @hash:     in blk_bpf_disks: RCU
- * @gendisk:  by which the hook finds it; kept by @dev
- * @dev:      a reference that outlives the last bio
+ * @gendisk:  by which the hook finds it, and no more: the attachments have the
+ *	      references, and when the last goes this is in no hash any more
  * @atts:     RCU list by priority and age; written under the attach mutex
  * @ops_mask: what any of them wants
  * @inflight: hooked bios; killed when the last attachment goes
@@ -187,7 +187,6 @@ blk_bpf_att_frame(const struct blk_bpf_att *att, unsigned int cpu,
 struct blk_bpf_disk {
 	struct hlist_node hash;
 	struct gendisk *gendisk;
-	struct device *dev;
 	struct list_head atts;
 	u32 ops_mask;
 	struct percpu_ref inflight;

@@ -80,7 +80,6 @@ static void disk_free_work(struct work_struct *work)
 
 	disk_end_dying(disk);
 	percpu_ref_exit(&disk->inflight);
-	put_device(disk->dev);
 	kfree_rcu(disk, rcu);
 	/* blk_bpf_wq is drained before this text goes away. */
 	module_put(THIS_MODULE);
@@ -111,7 +110,6 @@ static struct blk_bpf_disk *disk_create(struct gendisk *gendisk)
 	INIT_LIST_HEAD(&disk->atts);
 	INIT_WORK(&disk->free, disk_free_work);
 	disk->gendisk = gendisk;
-	disk->dev = get_device(disk_to_dev(gendisk));
 	__module_get(THIS_MODULE);
 	return disk;
 }
