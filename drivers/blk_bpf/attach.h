@@ -248,6 +248,7 @@ static __always_inline void blk_bpf_disk_put(struct blk_bpf_disk *disk)
  * @disk:    a reference to @disk->inflight
  * @seq:     attachments with a higher one came later
  * @op:      enum blk_bpf_op, before anybody rewrote it
+ * @dev:     of an empty bio: the disk or partition that it was submitted to
  */
 struct blk_bpf_hook {
 	bio_end_io_t *end_io;
@@ -256,6 +257,7 @@ struct blk_bpf_hook {
 	struct blk_bpf_disk *disk;
 	u64 seq;
 	u32 op;
+	dev_t dev;
 };
 
 extern u64 blk_bpf_attach_seq;
@@ -269,8 +271,7 @@ void blk_bpf_interpose_stop(void);
 /* present.c */
 void blk_bpf_present(const struct blk_bpf_hook *hook, struct bio *bio);
 int blk_bpf_frame_flush(struct blk_bpf_run *run);
-void blk_bpf_present_missed(struct blk_bpf_disk *disk, u64 seq, u32 op,
-			    const struct bvec_iter *iter);
+void blk_bpf_present_missed(const struct blk_bpf_hook *hook);
 
 /* disk.c */
 extern struct workqueue_struct *blk_bpf_wq;

@@ -193,12 +193,11 @@ static void hook_end_io(struct bio *bio)
 
 /*
  * The bytes of peer-to-peer memory are not for the CPU to read. What is behind the
- * first page is looked at by who shows it.
+ * first page is looked at by who shows it. There is data.
  */
 static __always_inline bool bio_is_unreadable(const struct bio *bio)
 {
-	return bio_has_data((struct bio *)bio) &&
-	       is_pci_p2pdma_page(mp_bvec_iter_page(bio->bi_io_vec, bio->bi_iter));
+	return is_pci_p2pdma_page(mp_bvec_iter_page(bio->bi_io_vec, bio->bi_iter));
 }
 
 static __always_inline void hook_borrow(struct blk_bpf_disk *disk,
@@ -215,10 +214,18 @@ static __always_inline void hook_borrow(struct blk_bpf_disk *disk,
 	bio->bi_private = hook;
 }
 
-static void hook_miss(struct blk_bpf_disk *disk, const struct bio *bio, u32 op)
+/* Apart, because its frame would be everybody's. */
+static noinline void hook_miss(struct blk_bpf_disk *disk, const struct bio *bio, u32 op)
 {
-	blk_bpf_present_missed(disk, READ_ONCE(blk_bpf_attach_seq), op,
-			       &bio->bi_iter);
+	const struct blk_bpf_hook hook = {
+		.iter = bio->bi_iter,
+		.disk = disk,
+		.seq = READ_ONCE(blk_bpf_attach_seq),
+		.op = op,
+		.dev = bio->bi_bdev->bd_dev,
+	};
+
+	blk_bpf_present_missed(&hook);
 }
 
 /* Any bio, whatever there is to it. */
@@ -232,7 +239,7 @@ static noinline void hook_any_bio(struct blk_bpf_disk *disk, struct bio *bio)
 		return;
 	if (op == BLK_BPF_OP_READ && blk_bpf_scan_submitting(bio->bi_bdev->bd_disk))
 		return;
-	if (op == BLK_BPF_OP_READ && bio_is_unreadable(bio)) {
+	if (op == BLK_BPF_OP_READ && bio_has_data(bio) && bio_is_unreadable(bio)) {
 		hook_miss(disk, bio, op);
 		return;
 	}
@@ -240,6 +247,7 @@ static noinline void hook_any_bio(struct blk_bpf_disk *disk, struct bio *bio)
 		return;
 	hook = hook_alloc();
 	if (hook) {
+		hook->dev = bio->bi_bdev->bd_dev;
 		hook_borrow(disk, bio, hook, op);
 	} else {
 		blk_bpf_disk_put(disk);
@@ -258,7 +266,7 @@ static noinline void hook_bio(struct blk_bpf_disk *disk, struct bio *bio)
 
 	if (unlikely(bio_op(bio) != REQ_OP_READ ||
 		     atomic_read(&blk_bpf_scan_submitters) ||
-		     bio_is_unreadable(bio) ||
+		     !bio_has_data(bio) || bio_is_unreadable(bio) ||
 		     !__ref_is_percpu(&disk->inflight, &inflight))) {
 		hook_any_bio(disk, bio);
 		return;

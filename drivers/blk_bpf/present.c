@@ -240,19 +240,23 @@ static void present_missed(struct blk_bpf_att *att, u32 op, u64 pos, u64 len)
 }
 
 /*
- * The part of a bio that lies in the attached partition.
+ * The part of a bio that lies in the attached partition. An empty one lies
+ * nowhere, and has its position on the device that it was submitted to: it is
+ * that device's and, which needs no clipping, its disk's.
  *
  * Return: false if there is none.
  */
-static noinline bool clip(const struct blk_bpf_att *att, u32 op,
-			  struct data_walk *walk, u64 *pos, u32 *len)
+static noinline bool clip(const struct blk_bpf_att *att,
+			  const struct blk_bpf_hook *hook, u64 *pos, u32 *len)
 {
 	u64 from = max(*pos, att->start), to = min(*pos + *len, att->end);
 
-	if (from > to || (from == to && *len))
+	if (!*len) {
+		*pos += att->start;
+		return hook->dev == att->devt;
+	}
+	if (from >= to)
 		return false;
-	if (op == BLK_BPF_OP_READ)
-		bvec_iter_advance(walk->bvecs, &walk->iter, from - *pos);
 	*pos = from;
 	*len = to - from;
 	return true;
@@ -266,25 +270,25 @@ static noinline void present_any(const struct bpf_prog *prog,
 {
 	struct blk_bpf_att *att = frame->att;
 	struct data_walk walk = { .bvecs = bio->bi_io_vec, .iter = hook->iter };
-	u64 pos = (u64)hook->iter.bi_sector << SECTOR_SHIFT;
+	u64 begin = (u64)hook->iter.bi_sector << SECTOR_SHIFT, pos = begin;
 	u32 len = hook->iter.bi_size;
 
-	if ((pos < att->start || pos + len > att->end) &&
-	    !clip(att, hook->op, &walk, &pos, &len))
+	if (att->end != U64_MAX && !clip(att, hook, &pos, &len))
 		return;
 
 	frame->hook = hook;
 	frame->run.kctx.u.op = hook->op;
-	pos -= att->start;
 	if (hook->op == BLK_BPF_OP_READ && len) {
+		if (pos != begin)
+			bvec_iter_advance(walk.bvecs, &walk.iter, pos - begin);
 		if (unlikely(walk_is_unreadable(&walk, len))) {
-			present_missed(att, hook->op, pos, len);
+			present_missed(att, hook->op, pos - att->start, len);
 			return;
 		}
 		walk_map(&walk);
-		present_data(frame, prog, bio, &walk, pos, len);
+		present_data(frame, prog, bio, &walk, pos - att->start, len);
 	} else {
-		present_nodata(frame, prog, bio, pos, len);
+		present_nodata(frame, prog, bio, pos - att->start, len);
 	}
 	frame->count.bios++;
 	frame->count.bytes += len;
@@ -351,12 +355,6 @@ att_prog(const struct blk_bpf_att *att, u64 seq, u32 op)
 	return rcu_dereference_sched(att->prog);
 }
 
-/* An interrupt in an interrupt in an interrupt: there is no frame for it. */
-static noinline void present_too_deep(const struct blk_bpf_hook *hook)
-{
-	blk_bpf_present_missed(hook->disk, hook->seq, hook->op, &hook->iter);
-}
-
 /**
  * blk_bpf_present - show a completed bio to the programs of its device
  * @hook: what it was when it was submitted
@@ -374,7 +372,8 @@ void blk_bpf_present(const struct blk_bpf_hook *hook, struct bio *bio)
 
 	depth = this_cpu_inc_return(present_depth) - 1;
 	if (unlikely(depth >= BLK_BPF_CONTEXTS)) {
-		present_too_deep(hook);
+		/* An interrupt in an interrupt in an interrupt: there is no frame. */
+		blk_bpf_present_missed(hook);
 		goto out;
 	}
 	list_for_each_entry_rcu(att, &hook->disk->atts, disk_node, 1) {
@@ -393,25 +392,21 @@ out:
 
 /**
  * blk_bpf_present_missed - a bio that could not be presented
- * @disk: where it goes
- * @seq:  when it was submitted
- * @op:   enum blk_bpf_op
- * @iter: its range
+ * @hook: what it was when it was submitted
  *
  * Context: any, preemption disabled.
  */
-void blk_bpf_present_missed(struct blk_bpf_disk *disk, u64 seq, u32 op,
-			    const struct bvec_iter *iter)
+noinline void blk_bpf_present_missed(const struct blk_bpf_hook *hook)
 {
-	u64 pos = (u64)iter->bi_sector << SECTOR_SHIFT;
-	u64 end = pos + iter->bi_size;
 	struct blk_bpf_att *att;
 
-	list_for_each_entry_rcu(att, &disk->atts, disk_node, 1) {
-		u64 from = max(pos, att->start), to = min(end, att->end);
+	list_for_each_entry_rcu(att, &hook->disk->atts, disk_node, 1) {
+		u64 pos = (u64)hook->iter.bi_sector << SECTOR_SHIFT;
+		u32 len = hook->iter.bi_size;
 
-		if (att_prog(att, seq, op) && from <= to &&
-		    (from < to || !iter->bi_size))
-			present_missed(att, op, from - att->start, to - from);
+		if (!att_prog(att, hook->seq, hook->op) ||
+		    (att->end != U64_MAX && !clip(att, hook, &pos, &len)))
+			continue;
+		present_missed(att, hook->op, pos - att->start, len);
 	}
 }

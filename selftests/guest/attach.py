@@ -406,6 +406,23 @@ def writes_and_others_are_observed_if_asked_for():
 
 
 @test
+def a_flush_is_shown_to_the_device_it_was_of_and_to_its_disk():
+    """If this breaks, a program on a partition does not see its flushes, or
+    sees those of others."""
+    disk = disks.NullBlk(size=8, cache_size=1)
+    parts = [disks.partition(disk.path, number, number << 20, 1 << 20)
+             for number in (1, 2)]
+    parts.append(disks.partition(disk.path, 3, 0, 1 << 20))
+    paths = [disk.path, *parts]
+    attached = [Attached(path, flags=abi.OTHERS | abi.NO_READS) for path in paths]
+    for path in paths:
+        os.fsync(opened(path, os.O_RDWR))
+    for one, nr in zip(attached, (4, 1, 1, 1)):
+        expect([(c.op, c.pos, c.len) for c in one.seen().log],
+               [(abi.OP_FLUSH, 0, 0)] * nr, f"flushes of {one.counters().disk}")
+
+
+@test
 def a_write_can_be_failed_with_the_right():
     """If this breaks, a write that a program refuses is reported as done."""
     disk = disks.NullBlk(size=4)
