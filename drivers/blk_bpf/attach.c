@@ -387,18 +387,14 @@ static void att_set_device(struct blk_bpf_att *att,
 			   const struct blk_bpf_attach *arg,
 			   struct block_device *bdev)
 {
-	const bool part = bdev_is_partition(bdev);
-
 	att->flags = arg->hdr.flags;
 	att->priority = arg->priority;
 	att->ops_mask = ops_mask(att->flags);
 	memcpy(att->args, arg->args, sizeof(att->args));
-	att->start = part ? (u64)bdev->bd_start_sect << SECTOR_SHIFT : 0;
-	/* A disk may grow while it is attached; a partition is what it is. */
-	att->end = part ? att->start + bdev_nr_bytes(bdev) : U64_MAX;
-	att->plain_last = att->end - att->start - att->unit;
-	att->plain_unit = att->flags & BLK_BPF_ATTACH_MAY_FAIL ||
-			  att->end - att->start < att->unit ? 1 : att->unit;
+	att->part = bdev_is_partition(bdev) ? bdev : NULL;
+	att->start = att->part ? (u64)bdev->bd_start_sect << SECTOR_SHIFT : 0;
+	att->plain_unit = att->part || att->flags & BLK_BPF_ATTACH_MAY_FAIL ?
+			  1 : att->unit;
 	att_set_budget(att, arg->budget_ns);
 	att->plain_flags = BLK_BPF_F_LIVE | (att->overlap ? BLK_BPF_F_EDGE : 0);
 	att->devt = bdev->bd_dev;

@@ -96,13 +96,14 @@ struct blk_bpf_exit_record {
  * @dev:      the block device; a reference from attaching to removal
  * @name, @disk_name, @devt, @id, @flags, @priority, @args: as uapi has them
  * @plain_unit: bytes of a bio that needs no cutting and no copy: @unit, or 1,
- *	      which no bio has, if the program gets a copy of all
+ *	      which no bio has, on a partition and if the program gets a copy of all
  * @plain_flags: BLK_BPF_F_* of a call for such a bio
- * @plain_last: the last position of one, from @start
  * @budget:   that a call may take (cycles)
  * @unit, @overlap: of the program that was attached
  * @ops_mask: BIT(enum blk_bpf_op) of what it wants to be called for
- * @start, @end: what it sees of the whole disk (bytes)
+ * @part:     the partition it is on, which may be resized any time, or NULL on a
+ *	      whole disk; as long as the program may be called
+ * @start:    where that begins on the disk, or 0 (bytes)
  * @seq:      bios hooked before have a lower one
  * @state:    enum blk_bpf_attach_state; written under @lock
  * @budget_ns: the same in nanoseconds, as uapi has it
@@ -124,12 +125,11 @@ struct blk_bpf_att {
 	struct list_head disk_node;
 	struct bpf_prog __rcu *prog;
 	u64 seq;
+	struct block_device *part;
 	u64 start;
-	u64 end;
 	u32 ops_mask;
 	u32 plain_unit;
 	u32 plain_flags;
-	u64 plain_last;
 	u64 budget;
 	u32 frame_size;
 	void **frames;

@@ -7,6 +7,7 @@
  * that nest on top of it take the next frame.
  */
 #include <linux/bio.h>
+#include <linux/blkdev.h>
 #include <linux/memremap.h>
 #include <linux/percpu.h>
 #include <linux/preempt.h>
@@ -240,6 +241,55 @@ static void present_missed(struct blk_bpf_att *att, u32 op, u64 pos, u64 len)
 }
 
 /*
+ * The bio that there is most of: a read of one whole unit, in one piece. What
+ * present_any() would do for it, in a third of the instructions. @start and
+ * @last are where such a bio may be; on a whole disk constants, and no bounds.
+ *
+ * Return: false if it is not such a bio, and nothing was done.
+ */
+static __always_inline bool
+present_unit(const struct blk_bpf_att *att, const struct bpf_prog *prog,
+	     struct blk_bpf_frame *frame, const struct blk_bpf_hook *hook,
+	     struct bio *bio, u32 unit, u64 start, u64 last)
+{
+	const struct bio_vec *bvec = &bio->bi_io_vec[hook->iter.bi_idx];
+	u64 pos = ((u64)hook->iter.bi_sector << SECTOR_SHIFT) - start;
+	u32 len = hook->iter.bi_size, off = hook->iter.bi_bvec_done;
+	int ret;
+
+	/* Before the start, pos has wrapped around and is past the last. */
+	if (unlikely(len != unit || hook->op != BLK_BPF_OP_READ ||
+		     (pos & (len - 1)) || pos > last ||
+		     bvec->bv_len - off < len))
+		return false;
+
+	frame->hook = hook;
+	frame->run.kctx.u.op = BLK_BPF_OP_READ;
+	frame->run.kctx.u.flags = att->plain_flags;
+	ret = blk_bpf_run_unit(&frame->run, prog, pos,
+			       page_address(bvec->bv_page) + bvec->bv_offset + off,
+			       len, len);
+	frame->count.whole++;
+	if (unlikely(ret))
+		take_ret(frame, prog, bio, ret, frame->run.kctx.u.pos,
+			 frame->run.kctx.u.pos + att->unit);
+	return true;
+}
+
+/* The same on a partition, which ends where it ends today. */
+static __always_inline bool
+present_part_unit(const struct blk_bpf_att *att, const struct bpf_prog *prog,
+		  struct blk_bpf_frame *frame, const struct blk_bpf_hook *hook,
+		  struct bio *bio)
+{
+	u64 size = bdev_nr_bytes(att->part);
+
+	return !(att->flags & BLK_BPF_ATTACH_MAY_FAIL) && size >= att->unit &&
+	       present_unit(att, prog, frame, hook, bio, att->unit, att->start,
+			    size - att->unit);
+}
+
+/*
  * The part of a bio that lies in the attached partition. An empty one lies
  * nowhere, and has its position on the device that it was submitted to: it is
  * that device's and, which needs no clipping, its disk's.
@@ -249,7 +299,8 @@ static void present_missed(struct blk_bpf_att *att, u32 op, u64 pos, u64 len)
 static noinline bool clip(const struct blk_bpf_att *att,
 			  const struct blk_bpf_hook *hook, u64 *pos, u32 *len)
 {
-	u64 from = max(*pos, att->start), to = min(*pos + *len, att->end);
+	u64 end = att->start + bdev_nr_bytes(att->part);
+	u64 from = max(*pos, att->start), to = min(*pos + *len, end);
 
 	if (!*len) {
 		*pos += att->start;
@@ -273,7 +324,8 @@ static noinline void present_any(const struct bpf_prog *prog,
 	u64 begin = (u64)hook->iter.bi_sector << SECTOR_SHIFT, pos = begin;
 	u32 len = hook->iter.bi_size;
 
-	if (att->end != U64_MAX && !clip(att, hook, &pos, &len))
+	if (att->part && (present_part_unit(att, prog, frame, hook, bio) ||
+			  !clip(att, hook, &pos, &len)))
 		return;
 
 	frame->hook = hook;
@@ -294,41 +346,6 @@ static noinline void present_any(const struct bpf_prog *prog,
 	frame->count.bytes += len;
 }
 
-/*
- * The bio that there is most of: a read of one whole unit, in one piece. What
- * present_any() would do for it, in a third of the instructions.
- *
- * Return: false if it is not such a bio, and nothing was done.
- */
-static __always_inline bool
-present_unit(const struct blk_bpf_att *att, const struct bpf_prog *prog,
-	     struct blk_bpf_frame *frame, const struct blk_bpf_hook *hook,
-	     struct bio *bio)
-{
-	const struct bio_vec *bvec = &bio->bi_io_vec[hook->iter.bi_idx];
-	u64 pos = ((u64)hook->iter.bi_sector << SECTOR_SHIFT) - att->start;
-	u32 len = hook->iter.bi_size, off = hook->iter.bi_bvec_done;
-	int ret;
-
-	/* Before the start, pos has wrapped around and is past the last. */
-	if (unlikely(len != att->plain_unit || hook->op != BLK_BPF_OP_READ ||
-		     (pos & (len - 1)) || pos > att->plain_last ||
-		     bvec->bv_len - off < len))
-		return false;
-
-	frame->hook = hook;
-	frame->run.kctx.u.op = BLK_BPF_OP_READ;
-	frame->run.kctx.u.flags = att->plain_flags;
-	ret = blk_bpf_run_unit(&frame->run, prog, pos,
-			       page_address(bvec->bv_page) + bvec->bv_offset + off,
-			       len, len);
-	frame->count.whole++;
-	if (unlikely(ret))
-		take_ret(frame, prog, bio, ret, frame->run.kctx.u.pos,
-			 frame->run.kctx.u.pos + att->unit);
-	return true;
-}
-
 static __always_inline void
 present_one(const struct blk_bpf_att *att, const struct bpf_prog *prog,
 	    struct blk_bpf_frame *frame, const struct blk_bpf_hook *hook,
@@ -337,7 +354,7 @@ present_one(const struct blk_bpf_att *att, const struct bpf_prog *prog,
 	u64 took;
 
 	frame->began = get_cycles();
-	if (!present_unit(att, prog, frame, hook, bio))
+	if (!present_unit(att, prog, frame, hook, bio, att->plain_unit, 0, U64_MAX))
 		present_any(prog, frame, hook, bio);
 	if (unlikely(frame->run.nr))
 		blk_bpf_frame_flush(&frame->run);
@@ -405,7 +422,7 @@ noinline void blk_bpf_present_missed(const struct blk_bpf_hook *hook)
 		u32 len = hook->iter.bi_size;
 
 		if (!att_prog(att, hook->seq, hook->op) ||
-		    (att->end != U64_MAX && !clip(att, hook, &pos, &len)))
+		    (att->part && !clip(att, hook, &pos, &len)))
 			continue;
 		present_missed(att, hook->op, pos - att->start, len);
 	}

@@ -153,6 +153,43 @@ def the_last_unit_of_a_partition_ends_with_it():
     check_log(seen, DATA[start:start + length])
 
 
+@test_each(at_a_unit=0, inside_a_unit=2048)
+def a_partition_that_grows_is_seen_to_its_new_end(more):
+    """If this breaks, what was read behind the old end is neither shown nor
+    missed."""
+    start, length, size = 3 << 20, 1 << 20, (2 << 20) + more
+    path = disks.partition(DISK, 1, start, length)
+    attached = Attached(path)
+    disks.resize_partition(DISK, 1, start, size)
+    file = DirectFile(path)
+    file.read(length, 4096)
+    file.read(length - 4096, 8192)
+    DirectFile(DISK).read(start + (2 << 20), 4096)
+    seen = attached.seen()
+    wanted = [(length, 4096), (length - 4096, 4096), (length, 4096)]
+    if more:
+        wanted.append((2 << 20, more))
+    expect(seen.positions(), wanted, "units")
+    check_log(seen, DATA[start:start + size])
+
+
+@test
+def a_partition_that_shrinks_is_seen_no_further():
+    """If this breaks, a program on a partition is shown the data of another
+    that was made where it ended."""
+    start, length = 3 << 20, 1 << 20
+    attached = Attached(disks.partition(DISK, 1, start, 2 * length))
+    disks.resize_partition(DISK, 1, start, length)
+    neighbour = DirectFile(disks.partition(DISK, 2, start + length, length))
+    for size in (4096, 16384):
+        neighbour.read(0, size)
+    DirectFile(DISK).read(start + length - 4096, 8192)
+    expect(attached.seen().positions(), [(length - 4096, 4096)], "units")
+    disks.resize_partition(DISK, 1, start, 2048)
+    DirectFile(DISK).read(start, 4096)
+    expect(attached.seen().positions()[1:], [(0, 2048)], "less than a unit")
+
+
 @test
 def a_unit_that_a_bio_cuts_is_partial():
     """If this breaks, cut units are shown as whole ones, or not at all."""

@@ -188,6 +188,11 @@ def partition(device, number, start, length):
     return path
 
 
+def resize_partition(device, number, start, length):
+    """Also while it is open."""
+    _blkpg(device, 3, number, start, length)
+
+
 def remove_partition(device, number):
     name = f"{device}{'p' if device[-1].isdigit() else ''}{number}"
     if os.path.exists(f"/sys/class/block/{os.path.basename(name)}"):
