@@ -28,6 +28,9 @@ BTF_ID(func, bpf_iter_num_next)
 BTF_ID(func, bpf_iter_num_destroy)
 BTF_SET_END(allowed_vmlinux_kfuncs)
 
+/* Our own: of the BTF that comes with us. */
+BTF_ID_LIST_SINGLE(emit_id, func, blk_bpf_emit)
+
 /* The type of that id in the module's BTF or in vmlinux's, without qualifiers. */
 const struct btf_type *blk_bpf_type_by_id(u32 *id)
 {
@@ -94,7 +97,7 @@ static int ops_btf_struct_access(struct bpf_verifier_log *log,
 	const int first = offsetof(struct blk_bpf_ctx, state);
 	const int end = first + sizeof_field(struct blk_bpf_ctx, state);
 
-	if (reg->btf_id != READ_ONCE(kctx_type_id)) {
+	if (reg->btf != blk_bpf_btf || reg->btf_id != READ_ONCE(kctx_type_id)) {
 		bpf_log(log, "blk_bpf: only ctx->state can be written, no other kernel memory\n");
 		return -EACCES;
 	}
@@ -143,7 +146,11 @@ static int check_no_global_function(const struct bpf_prog *prog)
 	return 0;
 }
 
-/* For the same reason: kfuncs whose memory arguments are taken as writable. */
+/*
+ * For the same reason: kfuncs whose memory arguments are taken as writable. An
+ * offset that is not 0 says that it is a module's, but not of which one: that
+ * is the verifier's. So of modules' functions the number of our own passes.
+ */
 static int check_kfuncs(const struct bpf_prog *prog)
 {
 	const struct bpf_insn *insn = prog->insnsi;
@@ -151,9 +158,11 @@ static int check_kfuncs(const struct bpf_prog *prog)
 
 	for (i = 0; i < prog->len; i++, insn++) {
 		if (insn->code != (BPF_JMP | BPF_CALL) ||
-		    insn->src_reg != BPF_PSEUDO_KFUNC_CALL || insn->off)
+		    insn->src_reg != BPF_PSEUDO_KFUNC_CALL ||
+		    insn->imm == emit_id[0])
 			continue;
-		if (!btf_id_set_contains(&allowed_vmlinux_kfuncs, insn->imm))
+		if (insn->off ||
+		    !btf_id_set_contains(&allowed_vmlinux_kfuncs, insn->imm))
 			return blk_bpf_refuse(NULL, -EACCES,
 				"program %s: instruction %u calls a kernel function (BTF id %d) that filters may not call: use blk_bpf_emit() and bpf_for() only",
 				prog->aux->name, i, insn->imm);
