@@ -32,6 +32,9 @@
 #ifdef CONFIG_FRAME_POINTER
 #error "frame pointers turn sibling calls off, and chained bios would use up the stack: choose CONFIG_UNWINDER_ORC"
 #endif
+#ifdef CONFIG_PREEMPT_RT
+#error "the probe allocates, and completions wake readers, where PREEMPT_RT could sleep: choose another preemption model"
+#endif
 
 /* Hooks for when there is no memory: enough for reclaim to go on being seen. */
 #define HOOK_RESERVE	64

@@ -7,7 +7,10 @@
 
 #include "attach.h"
 
-#ifdef CONFIG_X86
+#ifndef CONFIG_X86_64
+#error "what get_cycles() counts, and how fast, is known of x86-64 alone"
+#endif
+
 u64 blk_bpf_cycles_to_ns(u64 cycles)
 {
 	return mul_u64_u64_div_u64(cycles, NSEC_PER_MSEC, tsc_khz ?: 1);
@@ -17,17 +20,6 @@ u64 blk_bpf_ns_to_cycles(u64 ns)
 {
 	return mul_u64_u64_div_u64(ns, tsc_khz ?: 1, NSEC_PER_MSEC);
 }
-#else
-u64 blk_bpf_cycles_to_ns(u64 cycles)
-{
-	return cycles;
-}
-
-u64 blk_bpf_ns_to_cycles(u64 ns)
-{
-	return ns;
-}
-#endif
 
 static void report_counters(const struct blk_bpf_att *att,
 			    struct blk_bpf_attachment *entry)
