@@ -10,7 +10,8 @@
  *
  * Order of locks: bpf-core's update mutex (reg and unreg are called under it,
  * or under none), then blk_bpf_attach_mutex, then the tracepoint's own; att->lock
- * inside all of them. Nobody waits for a bio with a lock held.
+ * inside all of them. Nobody waits for a bio with a lock held, but where memory is
+ * allocated and reclaim does.
  */
 #include <linux/bitops.h>
 #include <linux/device/class.h>

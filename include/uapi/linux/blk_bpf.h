@@ -398,7 +398,7 @@ enum blk_bpf_event_type {
  * struct blk_bpf_event - what read() on a stream returns, any number at a time
  * @time_ns: CLOCK_MONOTONIC
  * @pos:     bytes
- * @len:     bytes
+ * @len:     bytes; 0 if it is of a bio that has none, as a flush
  * @type:    enum blk_bpf_event_type
  * @op:      enum blk_bpf_op
  * @value:   depends on @type; of BLK_BPF_EVENT_EJECTED: what the program
