@@ -9,6 +9,7 @@
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -238,14 +239,15 @@ static long control_ioctl(struct file *file, unsigned int nr, unsigned long arg)
 {
 	void __user *uarg = (void __user *)arg;
 	const struct control_cmd *cmd;
+	unsigned int i = _IOC_NR(nr);
 	u32 usize;
 
 	/* The size of the caller's struct is in its number: compare the rest. */
 	if (_IOC_TYPE(nr) != BLK_BPF_IOC_MAGIC ||
 	    _IOC_DIR(nr) != (_IOC_READ | _IOC_WRITE) ||
-	    _IOC_NR(nr) >= ARRAY_SIZE(control_cmds))
+	    i >= ARRAY_SIZE(control_cmds))
 		return -ENOTTY;
-	cmd = &control_cmds[_IOC_NR(nr)];
+	cmd = &control_cmds[array_index_nospec(i, ARRAY_SIZE(control_cmds))];
 
 	if (get_user(usize, (u32 __user *)uarg))
 		return -EFAULT;

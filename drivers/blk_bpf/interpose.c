@@ -19,7 +19,6 @@
  */
 #include <linux/bio.h>
 #include <linux/memremap.h>
-#include <linux/mempool.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
 #include <linux/slab.h>
