@@ -369,6 +369,9 @@ static int attach_check(const struct blk_bpf_att *att,
 		return blk_bpf_refuse(msg, -EINVAL,
 			"budget_ns is %llu: a call may take at most %llu, or as long as it likes with BLK_BPF_BUDGET_NONE",
 			arg->budget_ns, BLK_BPF_BUDGET_MAX);
+	if (next_id == U32_MAX)
+		return blk_bpf_refuse(msg, -ENOSPC,
+			"every id was given to an attachment, and none is used again: unload the module and load it anew");
 	if (bdev->bd_disk->flags & GENHD_FL_HIDDEN)
 		return blk_bpf_refuse(msg, -EOPNOTSUPP,
 			"%pg is a path of a multipath disk: attach to its head",

@@ -224,7 +224,7 @@ struct blk_bpf_last_msg {
  * @dev_fd:   the block device, whole or partition, opened in any mode
  * @priority: programs of a device run by rising priority, and in the order of
  *	      attaching within one
- * @id:       out: names the attachment (never reused)
+ * @id:       out: names the attachment; not used again while the module is loaded
  * @args:     handed to the program in blk_bpf_ctx.args
  * @budget_ns: the time that a call may take (nanoseconds): up to
  *	      BLK_BPF_BUDGET_MAX, 0 for BLK_BPF_BUDGET_DEFAULT, or
@@ -241,7 +241,8 @@ struct blk_bpf_last_msg {
  *
  * Needs CAP_SYS_ADMIN. Returns 0 or: -EPERM; -EINVAL for flags, link or unit;
  * -ENOTBLK if dev_fd is no block device; -EOPNOTSUPP for a hidden path disk;
- * -EBUSY if the link is attached; -ENODEV if the device is going away; -ENOMEM.
+ * -EBUSY if the link is attached; -ENODEV if the device is going away; -ENOSPC
+ * after 4,294,967,294 attachments; -ENOMEM.
  */
 struct blk_bpf_attach {
 	struct blk_bpf_hdr hdr;
