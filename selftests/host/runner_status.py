@@ -62,9 +62,13 @@ def background_process_does_not_hold_the_end():
 @test
 def qemu_that_does_not_start_is_252():
     """A machine that cannot be built must say why, in QEMU's words."""
-    done = vm("--qemu-arg=-device", "--qemu-arg=no-such-device", "--", "true")
-    expect(done.returncode, 252, "status")
-    expect_in(b"no-such-device", done.stderr, "reason")
+    # Before and after it has connected to the runner.
+    for option, value in ((b"-device", b"no-such-device"),
+                          (b"-debugcon", b"no-such-backend")):
+        done = vm(b"--qemu-arg=" + option, b"--qemu-arg=" + value, "--", "true")
+        expect(done.returncode, 252, "status")
+        expect_in(value, done.stderr, "reason")
+        expect(b"Traceback" in done.stderr, False, "an error of the runner's")
 
 
 @test

@@ -65,7 +65,9 @@ class Session:
             listener.close()
             self.selector.register(connection, selectors.EVENT_READ, name)
             if name == "qmp":
-                connection.sendall(b'{"execute": "qmp_capabilities"}\n')
+                # It may have ended by now, for a reason that end() tells.
+                with contextlib.suppress(BrokenPipeError):
+                    connection.sendall(b'{"execute": "qmp_capabilities"}\n')
             elif name == "control":
                 self.control = connection
         return True
