@@ -35,6 +35,7 @@ struct csd_host {
 static LIST_HEAD(hosts);	/* under the lock of the class of disks */
 static struct workqueue_struct *discover_wq;
 static struct class_interface disks;
+static bool leaving;		/* the module is: nothing is looked at any more */
 
 /* The controller that a disk is a namespace of, or NULL. */
 static struct nvme_ctrl *ctrl_of_disk(struct device *dev)
@@ -119,11 +120,12 @@ static void disk_removed(struct device *dev)
 {
 	struct nvme_ctrl *ctrl = ctrl_of_disk(dev);
 	struct csd_host *host;
+	bool unseen;
 
 	host = ctrl ? find_host(ctrl) : NULL;
 	if (!host)
 		return;
-	cancel_work_sync(&host->work);
+	unseen = cancel_work_sync(&host->work);
 	host->disks--;
 	/* The first to go of a controller's that goes itself. */
 	if (host->drive && (!host->disks || is_of_drive(host->drive, dev) ||
@@ -134,8 +136,7 @@ static void disk_removed(struct device *dev)
 	if (!host->disks) {
 		list_del(&host->node);
 		kfree(host);
-	} else if (!nvme_state_terminal(ctrl)) {
-		/* It may have been cancelled before it had looked. */
+	} else if (unseen && !READ_ONCE(leaving) && !nvme_state_terminal(ctrl)) {
 		queue_work(discover_wq, &host->work);
 	}
 }
@@ -170,6 +171,7 @@ destroy_wq:
 
 void csd_discover_exit(void)
 {
+	WRITE_ONCE(leaving, true);
 	class_interface_unregister(&disks);
 	destroy_workqueue(discover_wq);
 }

@@ -44,6 +44,11 @@ static int status_errno(u16 status)
 	return -EREMOTEIO;
 }
 
+static bool drive_is_going(struct csd_drive *drive)
+{
+	return csd_drive_is_dead(drive) || nvme_state_terminal(drive->ctrl);
+}
+
 static void fail_removed(struct csd_piece *piece)
 {
 	csd_piece_fail(piece, -ENODEV, "%s was removed when the scan was at %llu",
@@ -58,7 +63,7 @@ void csd_piece_fail_status(struct csd_piece *piece, u16 status, const char *what
 	u64 pos = piece_pos(piece, piece->base.done);
 	const char *name = drive->target.name;
 
-	if (csd_drive_is_dead(drive) || nvme_state_terminal(drive->ctrl)) {
+	if (drive_is_going(drive)) {
 		fail_removed(piece);
 	} else if (csd_status_is_reset(status) ||
 		   status == NVME_CSD_SC_NO_PROGRAM ||
@@ -451,7 +456,9 @@ static void plan_fill(struct csd_piece *piece)
 	piece->fill_len = min(len, csd_slot_room(run, piece->slot));
 	piece->cursor.off = 0;
 	err = csd_fill(piece);
-	if (err)
+	if (err && drive_is_going(run->drive))
+		fail_removed(piece);
+	else if (err)
 		csd_piece_fail(piece, err, "%s cannot be given the units at %llu (error %d)",
 			       run->drive->target.name,
 			       piece_pos(piece, piece->fill_off), err);
