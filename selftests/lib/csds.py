@@ -83,9 +83,12 @@ def wait_for_number(wanted, seconds=60):
     return drives()
 
 
-def disk_of(drive):
-    """The drive's own disk."""
-    return f"/dev/{attribute(drive, 'namespaces')}"
+def disk_of(drive, seconds=60):
+    """The drive's own disk, which may be found after its other namespaces."""
+    end = time.monotonic() + seconds
+    while not (name := attribute(drive, "namespaces")) and time.monotonic() < end:
+        time.sleep(0.01)
+    return f"/dev/{name}"
 
 
 def drive_and_ssds():
