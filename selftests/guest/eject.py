@@ -138,12 +138,11 @@ def a_slow_call_is_made_up_for_by_quick_ones():
     ejected."""
     file = DirectFile(DISK)
     attached = slow(where=(0, UNIT), budget_ns=BUDGET)
-    for _ in range(20):
+    # More in all than would be forgiven: how many calls that are is the machine's.
+    while (counters := attached.counters()).time_ns <= abi.BUDGET_SLACK_NS:
         reads(file, 1)
         reads(file, 50, pos=8192)
-    counters = attached.counters()
-    expect(counters.time_ns > abi.BUDGET_SLACK_NS,
-           what=f"time used, {counters.time_ns}: the test proves nothing")
+        expect(counters.state, abi.LIVE, f"state; {counters.reason}")
     expect(counters.state, abi.LIVE, f"state; {counters.reason}")
 
 
