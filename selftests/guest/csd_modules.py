@@ -53,11 +53,19 @@ def scan(target, path):
         capture_output=True, text=True, check=False, timeout=300)
 
 
+def is_disk(name):
+    if not re.fullmatch(r"nvme\d+n\d+", name):
+        return False
+    try:
+        return disks.read_attribute(f"/sys/block/{name}/hidden") == "0"
+    except OSError:
+        # It has gone since its name was read.
+        return False
+
+
 def disk():
     """The drive's own; None while there is none."""
-    names = [name for name in os.listdir("/sys/block")
-             if re.fullmatch(r"nvme\d+n\d+", name) and
-             disks.read_attribute(f"/sys/block/{name}/hidden") == "0"]
+    names = [name for name in os.listdir("/sys/block") if is_disk(name)]
     return f"/dev/{names[0]}" if names else None
 
 
@@ -196,6 +204,7 @@ def under_load():
 @test
 def load_goes_on_when_all_is_back():
     """If this breaks, something was lost while modules came and went."""
+    check_all()
     work = Load()
     while min(work.right.values()) < 2 and not work.failures:
         work.stop.wait(0.1)
