@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock debug
 # vm: --smp 2 --timeout 400 --csd {img:32M:zero}
 """What a scan sees of a disk that is mounted or written to: the same in the kernel,
 in user space and on the drive. Documentation/coherence.rst says what."""
