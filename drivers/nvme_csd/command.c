@@ -221,6 +221,14 @@ bool csd_status_is_reset(u16 status)
 	return false;
 }
 
+/* What a command that was waited for ended with, as an errno. */
+int csd_errno(int ret)
+{
+	if (ret <= 0)
+		return ret;
+	return csd_status_is_reset(ret) ? -ENOTRECOVERABLE : -EREMOTEIO;
+}
+
 /* Statuses that say a block could not be read. */
 bool csd_status_is_media(u16 status)
 {

@@ -160,6 +160,7 @@ int csd_cmd_submit(struct request_queue *q, struct csd_cmd *cmd);
 int csd_cmd_wait(struct request_queue *q, struct csd_cmd *cmd);
 bool csd_cmd_abort(struct csd_drive *drive, struct csd_cmd *cmd);
 bool csd_status_is_reset(u16 status);
+int csd_errno(int ret);
 bool csd_status_is_media(u16 status);
 const char *csd_status_text(u16 status);
 int csd_get_log(struct nvme_ctrl *ctrl, u32 nsid, u8 lid, u16 lsi, void *buf,

@@ -153,8 +153,7 @@ static int refuse_busy(struct csd_drive *drive, struct blk_bpf_msg *msg)
 
 static int refuse_silent(struct csd_drive *drive, int ret, struct blk_bpf_msg *msg)
 {
-	return blk_bpf_refuse(msg, ret < 0 ? ret :
-			      csd_status_is_reset(ret) ? -ENOTRECOVERABLE : -EREMOTEIO,
+	return blk_bpf_refuse(msg, csd_errno(ret),
 		"%s does not say whether it was reset, so its programs cannot be used (%d): try again",
 		drive->target.name, ret);
 }

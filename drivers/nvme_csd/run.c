@@ -120,8 +120,7 @@ static int refuse_globals(struct csd_run *run, int ret, struct blk_bpf_msg *msg)
 {
 	if (ret < 0)
 		return ret;
-	return blk_bpf_refuse(msg, csd_status_is_reset(ret) ? -ENOTRECOVERABLE :
-							      -EREMOTEIO,
+	return blk_bpf_refuse(msg, csd_errno(ret),
 		"%s does not take the program's global variables: %s (status 0x%x)",
 		run->drive->target.name, csd_status_text(ret), ret);
 }
@@ -160,8 +159,7 @@ static int read_globals(struct csd_run *run, struct blk_bpf_msg *msg)
 		memcpy(values_of(run), run->fresh, run->image.writable);
 		return 0;
 	}
-	return blk_bpf_refuse(msg, ret < 0 ? ret :
-			      csd_status_is_reset(ret) ? -ENOTRECOVERABLE : -EREMOTEIO,
+	return blk_bpf_refuse(msg, csd_errno(ret),
 		"%s did not give the program's global variables back, which are as before this call: scan again from where it began (%d)",
 		drive->target.name, ret);
 }

@@ -35,13 +35,9 @@ void csd_piece_fail(struct csd_piece *piece, int err, const char *fmt, ...)
 
 static int status_errno(u16 status)
 {
-	if (status == NVME_SC_ABORT_REQ)
-		return -ETIMEDOUT;
-	if (csd_status_is_reset(status))
-		return -ENOTRECOVERABLE;
 	if (status == NVME_CSD_SC_UNREACHABLE || status == NVME_CSD_SC_BAD_NS_FORMAT)
 		return -EOPNOTSUPP;
-	return -EREMOTEIO;
+	return csd_errno(status);
 }
 
 static bool drive_is_going(struct csd_drive *drive)
